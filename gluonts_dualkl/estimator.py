@@ -1,0 +1,194 @@
+"""The estimator: a GluonTS dataset in, a trained generator out."""
+
+import logging
+
+import numpy as np
+import torch
+from gluonts.core.component import validated
+from gluonts.gluonts_tqdm import tqdm
+from gluonts.model import Estimator
+
+from gluonts_dualkl.divergence import (
+    fold_labels,
+    held_out_ratios,
+    warn_above_ceiling,
+)
+from gluonts_dualkl.generator import ChannelSelection, DualKLGenerator, resolve_device
+from gluonts_dualkl.missing import fill_missing
+from gluonts_dualkl.model import DualModel
+from gluonts_dualkl.threads import single_threaded
+from gluonts_dualkl.types import Entries
+from gluonts_dualkl.windows import Windows, cut_windows, with_values
+
+__all__ = ["DualKLEstimator"]
+
+logger = logging.getLogger(__name__)
+
+MIN_SERIES = 20
+MIN_LENGTH = 4
+
+
+class DualKLEstimator(Estimator):
+    """Learn the law of multivariate series by dual KL critics along a path.
+
+    Parameters
+    ----------
+    freq
+        Frequency that all series must have; that of the data by default.
+    length
+        Time steps ``T`` of a sample; by default the length all series share. Longer
+        series are cut into windows.
+    stride
+        Steps between windows of one series, ``length`` by default.
+    mean_block
+        Mean number of steps that a synthetic series follows one donor before it may
+        pass to another; by default a twelfth of ``length``, at least 4. Shorter is
+        more novel, longer more faithful.
+    max_rounds
+        Most boosting rounds of a leg of the path.
+    step_size
+        Share of each learned dual function that is laid on, in (0, 1].
+    num_walkers
+        Walkers that stand for the present law during training.
+    num_steps
+        Moves of the walk behind every generated series.
+    num_folds
+        Folds of the cross-fitted divergence and levels.
+    channel_names
+        Names of the channels, for pictures and files.
+    seed
+        Seed of training.
+    device
+        ``"auto"`` (CUDA where there is one), ``"cpu"`` or ``"cuda"``.
+    """
+
+    @validated()
+    def __init__(
+        self,
+        freq: str | None = None,
+        length: int | None = None,
+        stride: int | None = None,
+        mean_block: float | None = None,
+        max_rounds: int = 16,
+        step_size: float = 0.7,
+        num_walkers: int = 600,
+        num_steps: int = 20,
+        num_folds: int = 5,
+        channel_names: list | None = None,
+        seed: int = 0,
+        device: str = "auto",
+    ) -> None:
+        super().__init__()
+        _check_range("mean_block", mean_block, 1.5, None)
+        _check_range("max_rounds", max_rounds, 1, None)
+        _check_range("step_size", step_size, 0.01, 1)
+        _check_range("num_walkers", num_walkers, 50, None)
+        _check_range("num_steps", num_steps, 1, None)
+        _check_range("num_folds", num_folds, 2, 20)
+        _check_range("seed", seed, 0, None)
+        self.freq, self.length, self.stride = freq, length, stride
+        self.mean_block, self.max_rounds = mean_block, max_rounds
+        self.step_size, self.num_walkers = step_size, num_walkers
+        self.num_steps, self.num_folds = num_steps, num_folds
+        self.channel_names, self.seed, self.device = channel_names, seed, device
+
+    def train(
+        self, training_data: Entries, validation_data: Entries | None = None
+    ) -> DualKLGenerator:
+        """Fit to a GluonTS dataset.
+
+        Parameters
+        ----------
+        training_data
+            Any GluonTS dataset, read once; at least 20 windows. NaN is missing and is
+            filled by interpolation in time.
+        validation_data
+            Series kept from training: the divergence is then reported on them instead
+            of being cross-fitted.
+
+        Raises
+        ------
+        ValueError
+            For data that cannot be used; the message says which and how to mend them.
+        """
+        windows = cut_windows(training_data, self.freq, self.length, self.stride)
+        _check_windows(windows)
+        self._check_names(windows)
+        windows = with_values(windows, fill_missing(windows.values))
+        channels = ChannelSelection.fit(windows.values)
+        if not channels.varying.any():
+            raise ValueError("every channel is constant; there is nothing to learn.")
+        values = windows.values[:, :, channels.varying]
+        folds = fold_labels(
+            [name.rsplit("#", 1)[0] for name in windows.item_ids],
+            self.num_folds,
+            self.seed,
+        )
+        held_out: dict[str, np.ndarray] = {}
+        for fold in tqdm(range(self.num_folds), desc="Cross-fitting", unit="fold"):
+            held = folds == fold
+            ratios = held_out_ratios(self._fit(values[~held], fold), values[held])
+            for name, score in ratios.items():
+                held_out.setdefault(name, np.zeros(len(values)))[held] = score
+        model = self._fit(values, self.num_folds)
+        generator = DualKLGenerator(
+            model,
+            windows,
+            channels,
+            held_out,
+            channel_names=self.channel_names,
+            num_steps=self.num_steps,
+        )
+        warn_above_ceiling(generator.divergence())
+        if validation_data is not None:
+            generator.validation = held_out_ratios(
+                model, generator.read_values(validation_data)
+            )
+        return generator
+
+    def _fit(self, values: np.ndarray, fold: int) -> DualModel:
+        device = resolve_device(self.device)
+        entropy = np.random.SeedSequence([self.seed, fold])
+        state = int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1))
+        with single_threaded():
+            return DualModel.fit(
+                values,
+                torch.Generator(device).manual_seed(state),
+                mean_block=self.mean_block,
+                max_rounds=self.max_rounds,
+                step_size=self.step_size,
+                num_walkers=self.num_walkers,
+            )
+
+    def _check_names(self, windows: Windows) -> None:
+        names = self.channel_names
+        if names is not None and len(names) != windows.num_channels:
+            raise ValueError(
+                f"channel_names has {len(names)} names and the data have "
+                f"{windows.num_channels} channels; give one name a channel."
+            )
+
+
+def _check_windows(windows: Windows) -> None:
+    if len(windows) < MIN_SERIES:
+        raise ValueError(
+            f"the data give {len(windows)} windows of {windows.length} steps and at "
+            f"least {MIN_SERIES} are needed, because the critics are calibrated on "
+            "held-out series; add series, or cut more windows with a smaller length "
+            "or stride."
+        )
+    if windows.length < MIN_LENGTH:
+        raise ValueError(
+            f"windows have {windows.length} steps and at least {MIN_LENGTH} are "
+            "needed for dependence over time to show; choose a larger length."
+        )
+
+
+def _check_range(
+    name: str, value: float | None, low: float, high: float | None
+) -> None:
+    if value is None:
+        return
+    if value < low or (high is not None and value > high):
+        bounds = f"at least {low}" if high is None else f"between {low} and {high}"
+        raise ValueError(f"{name} is {value}; it must be {bounds}.")

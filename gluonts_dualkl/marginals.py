@@ -1,0 +1,284 @@
+"""Marginal maps: from original units to normal scores and back.
+
+Every channel is mapped through one monotone function of its value,
+
+    y = Phi^{-1}(F_c(x)),        z_t = (y_t - location_tc) / scale_tc,
+
+with ``F_c`` the empirical distribution of channel ``c`` pooled over series and time
+steps, and location and scale of the *channel scores* ``y`` at each time step. Pooling
+over time keeps the map smooth along a series: a rank map per pixel carries its own
+sampling noise at every step and breaks smooth trajectories. Total correlation does not
+change under monotone maps of the pixels, so nats may be counted in ``z``, whose product
+of marginals is ``Q = N(0, I)``.
+
+What is mapped back keeps the type and the support of the channel:
+
+- values lie on the decimal grid of the data (winds in steps of 5 kt, counts);
+- a channel with few distinct values is *discrete*: its scores have levels too, so that
+  a critic sees the same ties in real and in synthetic series;
+- the end of the range is a bound where a noticeable share of the data sits on it (zero
+  rain, 100 % humidity), and zero is a bound of non-negative channels;
+- elsewhere the tails go on linearly (exponentially towards zero for positive channels),
+  so they neither pile up at the extremes nor explode.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.special import ndtri
+from torch import Tensor
+
+__all__ = ["MarginalMap", "decimal_resolution"]
+
+DISCRETE_SHARE = 0.25
+BOUND_SHARE = 0.02
+MAX_KNOTS = 201
+MIN_SCALE = 0.05
+MAX_LEVELS = 4096
+TAIL_SCORE = 6.0
+
+
+def decimal_resolution(values: np.ndarray) -> float:
+    """Largest ``q`` of the form 1, 2 or 5 times a power of ten that divides all values.
+
+    Returns 0 where there is none above the precision of float32.
+    """
+    distinct = np.unique(values)
+    noise = 4 * np.finfo(np.float32).eps * max(np.abs(distinct).max(), 1e-30)
+    for exponent in range(6, -10, -1):
+        for factor in (5, 2, 1):
+            step = factor * 10.0**exponent
+            if step < 20 * noise:
+                return 0.0
+            if np.abs(distinct - step * np.round(distinct / step)).max() <= noise:
+                return step
+    return 0.0
+
+
+class _Tails(NamedTuple):
+    """Slopes ``dx/dz`` and bounds of one channel."""
+
+    low_slope: float
+    high_slope: float
+    low: float
+    high: float
+
+
+def _tails(x: np.ndarray, z: np.ndarray, shares: np.ndarray) -> _Tails:
+    """Mean slopes over the outer tenth of the scores, and bounds (see the module)."""
+    if len(x) == 1:
+        return _Tails(1.0, 1.0, float(x[0]), float(x[0]))
+    width = 0.1 * (z[-1] - z[0])
+    i = max(1, int(np.searchsorted(z, z[0] + width)))
+    j = min(len(z) - 2, int(np.searchsorted(z, z[-1] - width)))
+    low = x[0] if shares[0] > BOUND_SHARE else (0.0 if x[0] >= 0 else -np.inf)
+    high = x[-1] if shares[-1] > BOUND_SHARE else (0.0 if x[-1] <= 0 else np.inf)
+    return _Tails(
+        float((x[i] - x[0]) / (z[i] - z[0])),
+        float((x[-1] - x[j]) / (z[-1] - z[j])),
+        float(low),
+        float(high),
+    )
+
+
+def _levels(x: np.ndarray, tails: _Tails, resolution: float) -> np.ndarray:
+    """Values a discrete channel may take: its grid, or else the values seen."""
+    if not resolution:
+        return x
+    low = max(tails.low, x[0] - 3 * tails.low_slope)
+    high = min(tails.high, x[-1] + 3 * tails.high_slope)
+    first, last = np.ceil(low / resolution - 1e-6), np.floor(high / resolution + 1e-6)
+    if last - first >= MAX_LEVELS or last - first > 4 * len(x):
+        return x
+    return np.arange(first, last + 1) * resolution
+
+
+def _outside(distance: Tensor, start: Tensor, slope: Tensor, bound: Tensor) -> Tensor:
+    """How far a tail has gone at ``distance`` of the scores beyond the last knot.
+
+    Linear without a bound, ``room * (1 - exp(-slope * distance / room))`` towards one.
+    """
+    room = (bound - start).abs()
+    linear = slope * distance
+    finite = torch.where(room.isfinite() & (room > 0), room, torch.ones_like(room))
+    bent = finite * -torch.expm1(-linear / finite)
+    bent = torch.where(room > 0, bent, torch.zeros_like(bent))
+    return torch.where(room.isfinite(), bent, linear)
+
+
+def _inverse_outside(
+    excess: Tensor, start: Tensor, slope: Tensor, bound: Tensor
+) -> Tensor:
+    """Inverse of :func:`_outside`, at most ``TAIL_SCORE``."""
+    room = (bound - start).abs()
+    linear = excess / slope
+    finite = torch.where(room.isfinite() & (room > 0), room, torch.ones_like(room))
+    share = (excess / finite).clamp(max=1 - 1e-9)
+    bent = -torch.log1p(-share) * finite / slope
+    return torch.where(room.isfinite(), bent, linear).clamp(max=TAIL_SCORE)
+
+
+def _interpolate(at: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    """Piecewise linear map of ``at`` ``(C, M)`` between knots ``(C, K)``."""
+    right = torch.searchsorted(source, at).clamp(1, source.shape[1] - 1)
+    left = right - 1
+    x0, x1 = source.gather(1, left), source.gather(1, right)
+    share = ((at - x0) / (x1 - x0).clamp(min=1e-300)).clamp(0, 1)
+    return torch.lerp(target.gather(1, left), target.gather(1, right), share)
+
+
+def _pad(rows: list[np.ndarray]) -> Tensor:
+    """Stack rows of unequal length, repeating each one's last value."""
+    width = max(2, *map(len, rows))
+    padded = [np.pad(row, (0, width - len(row)), mode="edge") for row in rows]
+    return torch.tensor(np.stack(padded), dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class MarginalMap:
+    """Monotone maps of the channels to normal scores.
+
+    Attributes
+    ----------
+    knots_x, knots_z
+        Breakpoints of the piecewise linear maps, rising, ``(C, K)`` each; the last
+        knot is repeated in unused places.
+    tails
+        Slopes ``dx/dz`` below and above the knots, and bounds, ``(C, 4)``.
+    levels_x, levels_z
+        Values of the discrete channels and their scores, rising, ``(C, M)`` each.
+    num_levels
+        Levels in use by channel, ``(C,)``; 0 for continuous channels.
+    resolution
+        Step of the decimal grid of the data by channel, ``(C,)``; 0 without one.
+    location, scale
+        Mean and standard deviation of the channel scores by pixel, ``(T, C)``.
+    """
+
+    knots_x: Tensor
+    knots_z: Tensor
+    tails: Tensor
+    levels_x: Tensor
+    levels_z: Tensor
+    num_levels: Tensor
+    resolution: Tensor
+    location: Tensor
+    scale: Tensor
+
+    @classmethod
+    def fit(cls, values: np.ndarray) -> MarginalMap:
+        """Fit the maps to ``values``, ``(N, T, C)``, finite."""
+        knots_x, knots_z, tails, levels, steps = [], [], [], [], []
+        for channel in np.moveaxis(np.asarray(values, np.float64), 2, 0):
+            x, counts = np.unique(channel, return_counts=True)
+            shares = counts / counts.sum()
+            z = ndtri(np.cumsum(shares) - 0.5 * shares)
+            step, discrete = (
+                decimal_resolution(x),
+                len(x) < DISCRETE_SHARE * channel.size,
+            )
+            tail = _tails(x, z, shares)
+            levels.append(_levels(x, tail, step) if discrete else x[:0])
+            if not discrete and len(x) > MAX_KNOTS:
+                grid = np.linspace(z[0], z[-1], MAX_KNOTS)
+                x, z = np.interp(grid, z, x), grid
+            knots_x.append(x)
+            knots_z.append(z)
+            tails.append(tail)
+            steps.append(step)
+        counted = torch.tensor([len(level) for level in levels])
+        levels_x = _pad([v if len(v) else np.zeros(1) for v in levels])
+        bare = cls(
+            _pad(knots_x),
+            _pad(knots_z),
+            torch.tensor(tails, dtype=torch.float64),
+            levels_x,
+            torch.zeros_like(levels_x),
+            counted,
+            torch.tensor(steps, dtype=torch.float64),
+            *torch.zeros(2, *values.shape[1:]),
+        )
+        scores = bare._channel_scores(torch.as_tensor(values))
+        fitted = {
+            "levels_z": bare._scores(levels_x),
+            "location": scores.mean(0),
+            "scale": scores.std(0, correction=0).clamp(min=MIN_SCALE),
+        }
+        return replace(bare, **fitted)
+
+    def state(self) -> dict[str, Tensor]:
+        """The tensors of the map by attribute."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def to(self, device: torch.device | str) -> MarginalMap:
+        """The same maps with their tensors on ``device``."""
+        return MarginalMap(**{k: v.to(device) for k, v in self.state().items()})
+
+    def to_normal(self, x: Tensor) -> Tensor:
+        """Normal scores of ``x``, shape ``(n, T, C)``, as float32."""
+        return (self._channel_scores(x) - self.location) / self.scale
+
+    def from_normal(self, z: Tensor) -> Tensor:
+        """Values in original units of scores ``z``, ``(n, T, C)``, as float32."""
+        y = z.float() * self.scale + self.location
+        x = self._values(_by_channel(y))
+        for c in self._discrete():
+            x[c] = self.levels_x[c, self._nearest(y, c)]
+        step = self.resolution[:, None]
+        x = torch.where(step > 0, step * torch.round(x / step.clamp(min=1e-300)), x)
+        return _by_series(x, z.shape)
+
+    def channel_scores(self, z: Tensor) -> Tensor:
+        """Channel scores ``y`` of ``z``, discrete channels on their levels.
+
+        ``(n, T, C)``, float32: what a critic sees, with the ties of the data.
+        """
+        y = z.float() * self.scale + self.location
+        for c in self._discrete():
+            y[:, :, c] = self.levels_z[c, self._nearest(y, c)].reshape(y.shape[:2])
+        return y
+
+    def _channel_scores(self, x: Tensor) -> Tensor:
+        return _by_series(self._scores(_by_channel(x)), x.shape)
+
+    def _discrete(self) -> list[int]:
+        return torch.nonzero(self.num_levels).ravel().tolist()
+
+    def _nearest(self, y: Tensor, channel: int) -> Tensor:
+        """Index of the nearest level of every step of one channel, ``(n T,)``."""
+        levels = self.levels_z[channel, : int(self.num_levels[channel])].float()
+        column = y[:, :, channel].reshape(-1).contiguous()
+        return torch.bucketize(column, 0.5 * (levels[1:] + levels[:-1]))
+
+    def _scores(self, x: Tensor) -> Tensor:
+        """Scores of values ``(C, M)``, float64."""
+        low_slope, high_slope, low, high = self.tails[:, :, None].unbind(1)
+        first, last = self.knots_x[:, :1], self.knots_x[:, -1:]
+        below = _inverse_outside((first - x).clamp(min=0), first, low_slope, low)
+        above = _inverse_outside((x - last).clamp(min=0), last, high_slope, high)
+        return _interpolate(x, self.knots_x, self.knots_z) - below + above
+
+    def _values(self, z: Tensor) -> Tensor:
+        """Values of scores ``(C, M)``, float64."""
+        low_slope, high_slope, low, high = self.tails[:, :, None].unbind(1)
+        first, last = self.knots_z[:, :1], self.knots_z[:, -1:]
+        below = _outside((first - z).clamp(min=0), self.knots_x[:, :1], low_slope, low)
+        above = _outside(
+            (z - last).clamp(min=0), self.knots_x[:, -1:], high_slope, high
+        )
+        return _interpolate(z, self.knots_z, self.knots_x) - below + above
+
+
+def _by_channel(a: Tensor) -> Tensor:
+    """``(n, T, C)`` as ``(C, n T)``, float64."""
+    return a.double().permute(2, 0, 1).reshape(a.shape[2], -1).contiguous()
+
+
+def _by_series(a: Tensor, shape: torch.Size) -> Tensor:
+    """``(C, n T)`` as ``(n, T, C)``, float32."""
+    n, length, channels = shape
+    return a.reshape(channels, n, length).permute(1, 2, 0).float().contiguous()
