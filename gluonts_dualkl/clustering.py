@@ -3,8 +3,10 @@
 Clusters are contiguous in the level. A cut needs a valley that data support: the number
 of modes is the smallest ``k`` that Silverman's test (1981) does not reject, with the
 critical bandwidth ``h_k``, the smallest at which the kernel density has at most ``k``
-modes, and a smoothed bootstrap from that density. So one bell, however skewed, is one
-cluster. Cutting levels at tested valleys is our construction.
+modes, and a smoothed bootstrap from that density. The cuts are then taken halfway, on a
+log scale, between ``h_k`` and ``h_{k-1}``, where all ``k`` modes stand and no other. So
+one bell, however skewed, is one cluster. Cutting levels at tested valleys is our
+construction.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ __all__ = ["cluster_levels", "jaccard_stability"]
 
 GRID = 256
 BISECTIONS = 25
+SIGNIFICANCE = 0.01
 
 
 def _cuts(levels: np.ndarray, bandwidth: float, min_size: int) -> np.ndarray:
@@ -57,7 +60,7 @@ def _rejects(
     num_replicates: int,
     rng: np.random.Generator,
 ) -> bool:
-    """Whether at most ``num_modes`` modes is rejected at the 5 % level."""
+    """Whether at most ``num_modes`` modes is rejected at level ``SIGNIFICANCE``."""
     shrink = 1 / np.sqrt(1 + bandwidth**2 / max(levels.var(), 1e-12))
     more = 0
     for _ in range(num_replicates):
@@ -65,7 +68,7 @@ def _rejects(
         drawn = drawn + bandwidth * rng.standard_normal(len(levels))
         drawn = levels.mean() + shrink * (drawn - levels.mean())
         more += len(_cuts(drawn, bandwidth, min_size)) >= num_modes
-    return more / num_replicates < 0.05
+    return more / num_replicates < SIGNIFICANCE
 
 
 def cluster_levels(
@@ -73,7 +76,7 @@ def cluster_levels(
     seed: int,
     max_clusters: int = 6,
     min_share: float = 0.05,
-    num_replicates: int = 200,
+    num_replicates: int = 300,
 ) -> tuple[np.ndarray, float]:
     """Cut levels at the valleys that Silverman's test supports.
 
@@ -96,11 +99,12 @@ def cluster_levels(
     """
     rng = np.random.default_rng(seed)
     min_size = max(3, int(np.ceil(min_share * len(levels))))
-    bandwidth = 0.0
+    critical = above = max(float(np.ptp(levels)), 1e-9)
     for num_modes in range(1, max_clusters + 1):
-        bandwidth = _critical_bandwidth(levels, num_modes, min_size)
-        if not _rejects(levels, bandwidth, num_modes, min_size, num_replicates, rng):
+        above, critical = critical, _critical_bandwidth(levels, num_modes, min_size)
+        if not _rejects(levels, critical, num_modes, min_size, num_replicates, rng):
             break
+    bandwidth = float(np.sqrt(critical * above))
     return _cuts(levels, bandwidth, min_size), bandwidth
 
 
