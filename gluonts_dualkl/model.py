@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -180,5 +180,5 @@ def _copy_distance(z: Tensor) -> float:
     return float(distance.amin(1).quantile(COPY_QUANTILE))
 
 
-def _columns(state: DonorPaths) -> tuple[Tensor, Tensor, Tensor]:
-    return state.z, state.donors, state.log_moves
+def _columns(state: DonorPaths) -> tuple[Tensor, ...]:
+    return tuple(getattr(state, field.name) for field in fields(state))

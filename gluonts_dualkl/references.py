@@ -113,10 +113,13 @@ class DonorPaths(State):
     log_moves
         Log-probability of every donor given the one before and the series so far,
         ``(n, T)``.
+    starts
+        Shift of the first step from its donor's towards a neighbour's, ``(n, C)``.
     """
 
     donors: Tensor
     log_moves: Tensor
+    starts: Tensor
 
 
 class Recombination:
@@ -131,7 +134,9 @@ class Recombination:
     innovation covariance, between the predicted steps plus half that between the last
     values, with the ``neighbours``-th smallest distance as squared bandwidth. So a
     series follows one real series for a while and passes on to another that was about
-    to do something similar. Given any prefix, the law of the rest is drawn exactly.
+    to do something similar. The first step lies between the donor's and that of one of
+    its ``neighbours`` nearest, uniformly, so that new levels arise. Given any prefix,
+    the law of the rest is drawn exactly.
 
     Parameters
     ----------
@@ -160,6 +165,9 @@ class Recombination:
         floor = 0.1 * torch.eye(channels, dtype=covariance.dtype, device=train.device)
         precision = torch.linalg.inv(covariance + floor)
         self._metric = torch.linalg.cholesky(precision).float()
+        apart = torch.cdist(train[:, 0], train[:, 0]).fill_diagonal_(torch.inf)
+        rank = min(neighbours, len(train) - 1)
+        self._near = apart.topk(rank, largest=False).indices
         predicted = [self._predict(train, t) for t in range(length)]
         self._innovations = torch.stack(
             [train[:, t] - predicted[t] for t in range(length)]
@@ -176,6 +184,7 @@ class Recombination:
             torch.zeros(num_samples, length, channels, device=device),
             torch.zeros(num_samples, length, dtype=torch.long, device=device),
             torch.zeros(num_samples, length, device=device),
+            torch.zeros(num_samples, channels, device=device),
         )
         first = torch.zeros(num_samples, dtype=torch.long, device=device)
         return self._regrow(empty, first, first + length, generator)[0]
@@ -197,6 +206,15 @@ class Recombination:
         stretch = 2 + (share * (1 + int(3 * self.mean_block))).long()
         last = torch.where(local < 0.5, first + stretch, length)
         return self._regrow(state, first, last, generator)
+
+    def _shifts(self, donors: Tensor, generator: torch.Generator) -> Tensor:
+        """Shifts of first steps towards those of random neighbours, ``(n, C)``."""
+        pick, share = torch.rand(
+            2, len(donors), generator=generator, device=donors.device
+        )
+        place = (pick * self._near.shape[1]).long()
+        target = self.train[self._near[donors, place], 0]
+        return share[:, None] * (target - self.train[donors, 0])
 
     def _predict(self, z: Tensor, t: int) -> Tensor:
         return self.law.context(z, t) @ self._coefficients[t]
@@ -229,6 +247,7 @@ class Recombination:
         num_donors = len(self.train)
         z, donors = state.z.clone(), state.donors.clone()
         log_moves = state.log_moves.clone()
+        starts = state.starts
         factor = torch.zeros_like(log_moves[:, 0])
         stay, change = math.log1p(-1 / self.mean_block), -math.log(self.mean_block)
         for t in range(int(first.min()), length):
@@ -239,6 +258,8 @@ class Recombination:
             if t == 0:
                 new = torch.where(drawn, (uniform * num_donors).long(), donors[:, 0])
                 log_move = torch.zeros_like(factor)
+                shift = self._shifts(new, generator)
+                starts = torch.where(drawn[:, None], shift, starts)
             else:
                 before = donors[:, t - 1]
                 new = torch.where(drawn, before, donors[:, t])
@@ -256,10 +277,12 @@ class Recombination:
             kept = moving & ~drawn
             factor += torch.where(kept, log_move - log_moves[:, t], 0.0)
             followed = self._predict(z, t) + self._innovations[t, new]
+            if t == 0:
+                followed += starts
             z[:, t] = torch.where(moving[:, None], followed, z[:, t])
             donors[:, t] = torch.where(moving, new, donors[:, t])
             log_moves[:, t] = torch.where(moving, log_move, log_moves[:, t])
-        return DonorPaths(z, donors, log_moves), factor
+        return DonorPaths(z, donors, log_moves, starts), factor
 
 
 def _draw(log_weights: Tensor, uniform: Tensor) -> Tensor:
