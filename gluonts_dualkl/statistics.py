@@ -12,6 +12,7 @@ from torch import Tensor
 __all__ = ["series_statistics"]
 
 EPS = 1e-6
+STILL = 1e-3
 LIMIT = 50.0
 
 
@@ -30,6 +31,18 @@ def _correlations(centred: Tensor, scale: Tensor) -> Tensor:
     return products / centred.shape[1] / (scale[:, i] * scale[:, j])
 
 
+def _step_shape(steps: Tensor, centred: Tensor) -> list[Tensor]:
+    """How steps are spread between standing still and jumping, ``(n, C)`` each."""
+    size = steps.abs()
+    return [
+        size.sqrt().mean(1),
+        (size + STILL).log().mean(1),
+        (size < STILL).float().mean(1),
+        centred.pow(3).mean(1),
+        (steps.diff(dim=1).square().mean(1) + EPS).log(),
+    ]
+
+
 def _centre(x: Tensor) -> tuple[Tensor, Tensor]:
     centred = x - x.mean(1, keepdim=True)
     return centred, centred.square().mean(1).sqrt() + EPS
@@ -38,10 +51,11 @@ def _centre(x: Tensor) -> tuple[Tensor, Tensor]:
 def series_statistics(x: Tensor) -> Tensor:
     """Table of statistics and their squares.
 
-    By channel: mean, log standard deviation of levels and of differences, maximum,
-    minimum, end minus start, largest step, autocorrelations of levels (lags 1, 2, 4)
-    and of differences (lags 1, 2). By channel pair: correlation of levels and of
-    differences.
+    By channel: mean, log standard deviation of levels and of steps (differences),
+    maximum, minimum, end minus start, largest step; mean root and mean log of absolute
+    steps, share of steps that stand still, third moment of the steps, log mean square
+    of second differences; autocorrelations of levels (lags 1, 2, 4) and of steps (lags
+    1, 2). By channel pair: correlation of levels and of steps.
 
     Parameters
     ----------
@@ -64,6 +78,7 @@ def series_statistics(x: Tensor) -> Tensor:
         x.amin(1),
         x[:, -1] - x[:, 0],
         steps.abs().amax(1),
+        *_step_shape(steps, centred_steps),
         *(_autocorrelation(centred, scale, k) for k in (1, 2, 4) if k < length),
         *(
             _autocorrelation(centred_steps, step_scale, k)
