@@ -125,12 +125,12 @@ class DualKLEstimator(Estimator):
             self.seed,
         )
         held_out: dict[str, np.ndarray] = {}
-        for fold in tqdm(range(self.num_folds), desc="Cross-fitting", unit="fold"):
-            held = folds == fold
-            ratios = held_out_ratios(self._fit(values[~held], fold), values[held])
-            for name, score in ratios.items():
-                held_out.setdefault(name, np.zeros(len(values)))[held] = score
-        model = self._fit(values, self.num_folds)
+        for fold in tqdm(range(self.num_folds + 1), desc="Training", unit="fit"):
+            held = folds == fold  # none in the last round, which fits to all series
+            model = self._fit(values[~held], fold)
+            if held.any():
+                for name, score in held_out_ratios(model, values[held]).items():
+                    held_out.setdefault(name, np.zeros(len(values)))[held] = score
         generator = DualKLGenerator(
             model,
             windows,

@@ -196,13 +196,14 @@ class Recombination:
 
         Half of the rows redraw everything after a random step, exactly from the law;
         the others redraw a stretch of up to three blocks and keep the later donors,
-        whose probabilities under the new past give the factor.
+        whose probabilities under the new past give the factor. Stretches begin more
+        often early, where a move changes most.
         """
         n, length = state.donors.shape
         start, share, local = torch.rand(
             3, n, generator=generator, device=state.z.device
         )
-        first = (start * (length - 1)).long()
+        first = (start**1.5 * (length - 1)).long()
         stretch = 2 + (share * (1 + int(3 * self.mean_block))).long()
         last = torch.where(local < 0.5, first + stretch, length)
         return self._regrow(state, first, last, generator)
