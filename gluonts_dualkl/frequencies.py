@@ -24,6 +24,7 @@ __all__ = [
     "advance",
     "as_period",
     "canonical_freq",
+    "from_ordinals",
     "infer_freq",
     "period_timestamps",
     "same_freq",
@@ -133,6 +134,12 @@ def advance(start: pd.Period, steps: Iterable[int]) -> list[pd.Period]:
     """Periods so many steps after ``start``."""
     with _quiet():
         return [start + step for step in steps]
+
+
+def from_ordinals(ordinals: Iterable[int], freq: str) -> tuple[pd.Period, ...]:
+    """Periods of ``freq`` by their ordinals: the inverse of ``Period.ordinal``."""
+    with _quiet():
+        return tuple(pd.Period(ordinal=n, freq=freq) for n in ordinals)
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from gluonts_dualkl.critics import StatisticsFeatures
 from gluonts_dualkl.destinations import atomic_path
+from gluonts_dualkl.frequencies import from_ordinals
 from gluonts_dualkl.gaussian import CausalGaussian
 from gluonts_dualkl.marginals import MarginalMap
 from gluonts_dualkl.model import DualModel
@@ -154,7 +154,7 @@ def _parts(
     freq = facts["freq"]
     windows = Windows(
         values=state["values"]["values"].cpu().numpy(),
-        starts=tuple(pd.Period(ordinal=n, freq=freq) for n in facts["starts"]),
+        starts=from_ordinals(facts["starts"], freq),
         item_ids=tuple(facts["item_ids"]),
         freq=freq,
         static=_numpy(state["static"]),

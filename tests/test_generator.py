@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import torch
 from conftest import SMALL, entries
+from laws import ar1
 
-from gluonts_dualkl import DualKLEstimator, DualKLGenerator
+from gluonts_dualkl import DualKLEstimator, DualKLGenerator, dataset_from_array
 from gluonts_dualkl.generator import BLOCK
 
 
@@ -174,6 +175,16 @@ def test_static_and_dynamic_features_round_trip(tmp_path):
             assert np.array_equal(a[name], donor[name])
             assert np.array_equal(a[name], b[name])
         assert a["start"] == donor["start"]
+
+
+@pytest.mark.parametrize("freq", ["B", "W-MON", "6h", "15min", "M", "Q-NOV", "Y"])
+def test_start_periods_survive_saving(freq, tmp_path):
+    data = dataset_from_array(ar1(24, 8, 1, 0.5, 0), freq, start="2021-03-01")
+    trained = DualKLEstimator(**SMALL).train(data)
+    trained.serialize(tmp_path / "model")
+    loaded = DualKLGenerator.deserialize(tmp_path / "model")
+    assert loaded.windows.starts == trained.windows.starts
+    assert next(loaded.generate(1))["start"] == data[0]["start"]
 
 
 @pytest.fixture
