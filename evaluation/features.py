@@ -25,7 +25,7 @@ class ChannelScaler:
     r"""Standardise channels by the pooled mean and deviation of a reference set.
 
     ``(x[i, t, c] - m_c) / s_c``; a channel that is constant in the reference keeps its
-    unit (``s_c = 1``).
+    unit (``s_c = 1``). NaN in the reference are left out, NaN in ``x`` stay.
 
     Parameters
     ----------
@@ -34,8 +34,10 @@ class ChannelScaler:
     """
 
     def __init__(self, reference: np.ndarray) -> None:
-        self.mean = reference.mean(axis=(0, 1))
-        deviation = reference.std(axis=(0, 1))
+        gaps = np.isnan(reference).any()
+        mean, std = (np.nanmean, np.nanstd) if gaps else (np.mean, np.std)
+        self.mean = mean(reference, axis=(0, 1))
+        deviation = std(reference, axis=(0, 1))
         tiny = 1e-12 * np.maximum(1.0, np.abs(self.mean))
         self.deviation = np.where(deviation > tiny, deviation, 1.0)
 

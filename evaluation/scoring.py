@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from gluonts_dualkl.evaluation.inputs import as_series, check_sets
-from gluonts_dualkl.evaluation.metrics import METRICS, Metric
+from gluonts_dualkl.evaluation.inputs import as_sets, check_sets, fill_missing
+from gluonts_dualkl.evaluation.metrics import Metric, select
 from gluonts_dualkl.evaluation.metrics._common import equal_size, subsample
 from gluonts_dualkl.evaluation.oracles import ORACLES
 from gluonts_dualkl.evaluation.verdict import row_verdict
 
-__all__ = ["evaluate_generator"]
+__all__ = ["Scorer", "evaluate_generator"]
 
 Options = dict[str, int] | None
 # one-sided confidence of a word in the table, 2.5 deviations of a normal law
@@ -65,6 +65,7 @@ def evaluate_generator(
     fast: bool = False,
     metrics: Sequence[Metric] | None = None,
     confidence: float = 0.95,
+    packs: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Score synthetic series against held-out ones, beside floor and ceiling.
 
@@ -82,10 +83,14 @@ def evaluate_generator(
     fast
         Fewer repeats and no interval for the tree classifier.
     metrics
-        Records to compute, by default all of
-        :data:`gluonts_dualkl.evaluation.metrics.METRICS`.
+        Records to compute, instead of those of `packs`. Where each of them leaves NaN
+        out (``missing``), sets may hold NaN and series of several lengths.
     confidence
         Nominal coverage of the intervals.
+    packs
+        Groups of metrics, among ``"headline"``, ``"secondary"``, ``"sdmetrics"``,
+        ``"finance"`` and ``"environment"``, with their slow metrics; by default the
+        headline and the cheap part of the secondary set.
 
     Returns
     -------
@@ -98,8 +103,9 @@ def evaluate_generator(
     Raises
     ------
     ValueError
-        If the sets differ in length or channels, hold NaN, are smaller than 10
-        series, or differ so much in scale that the units must be wrong.
+        If the sets differ in length or channels, hold NaN that a metric cannot leave
+        out, are smaller than 10 series, or differ so much in scale that the units must
+        be wrong.
 
     Notes
     -----
@@ -109,27 +115,95 @@ def evaluate_generator(
     hold the noise of the sets, not of training the generator. The verdict looks at the
     difference to the floor in the same halves.
     """
-    train, held_out = as_series(train, "train"), as_series(held_out, "held_out")
-    synthetic = as_series(synthetic, "synthetic")
-    check_sets(train, held_out, synthetic)
+    wanted = list(metrics or select(packs))
+    missing = all(m.missing for m in wanted)
+    train, held_out, synthetic = as_sets(train, held_out, synthetic, missing)
+    check_sets(train, held_out, synthetic, missing)
     held_out, synthetic = equal_size(held_out, synthetic, seed=seed)
-    num_channels = train.shape[2]
-    chosen = [m for m in (metrics or METRICS) if m.min_channels <= num_channels]
-    effort = _FAST if fast else _FULL
-    values = _values(chosen, train, held_out, synthetic, seed, effort)
-    halves = _half_samples(chosen, train, held_out, synthetic, seed, effort)
-    rows = [
-        _row(m, *values[m.name], *halves[m.name], len(held_out), confidence)
-        for m in chosen
-    ]
-    scores = pd.DataFrame(rows, columns=COLUMNS)
-    scores.attrs = {
-        "num_train": len(train),
-        "num_compared": len(held_out),
-        "seed": seed,
-        "fast": fast,
-    }
-    return scores
+    scorer = Scorer(train, held_out, wanted, seed, fast, confidence)
+    return scorer.score(synthetic)
+
+
+class Scorer:
+    """Scores of several synthetic sets against one pair of real sets.
+
+    Floors and ceilings, which do not depend on the synthetic set, are computed once.
+    The sets are taken as they are; see :func:`evaluate_generator` for the checks.
+
+    Parameters
+    ----------
+    train, held_out
+        Real series ``(n, T, C)``.
+    metrics
+        Records to compute; those for more channels than there are are left out.
+    seed, fast, confidence
+        As in :func:`evaluate_generator`.
+    """
+
+    def __init__(
+        self,
+        train: np.ndarray,
+        held_out: np.ndarray,
+        metrics: Sequence[Metric],
+        seed: int = 0,
+        fast: bool = False,
+        confidence: float = 0.95,
+    ) -> None:
+        self.train, self.held_out, self.seed = train, held_out, seed
+        self.metrics = [m for m in metrics if m.min_channels <= train.shape[2]]
+        self.fast, self.confidence = fast, confidence
+        self.effort = _FAST if fast else _FULL
+        self.yardsticks = _yardsticks(
+            self.metrics, train, held_out, seed, self.effort.options
+        )
+        self.floors = self._half_samples(None)
+
+    def score(self, synthetic: np.ndarray) -> pd.DataFrame:
+        """Table of scores of as many series ``(n, T, C)`` as are held out."""
+        if len(synthetic) != len(self.held_out):
+            raise ValueError(
+                f"synthetic: {len(synthetic)} series, expected {len(self.held_out)}, "
+                "as many as are held out"
+            )
+        drawn = self._half_samples(synthetic)
+        rows = []
+        for metric in self.metrics:
+            options = self.effort.options.get(metric.name)
+            value = _score(
+                metric, self.train, self.held_out, synthetic, self.seed, options
+            )
+            halves = drawn[metric.name], self.floors[metric.name]
+            known = self.yardsticks[metric.name]
+            num = len(synthetic)
+            rows.append(_row(metric, value, *known, *halves, num, self.confidence))
+        scores = pd.DataFrame(rows, columns=COLUMNS)
+        scores.attrs = {
+            "num_train": len(self.train),
+            "num_compared": len(synthetic),
+            "seed": self.seed,
+            "fast": self.fast,
+        }
+        return scores
+
+    def _half_samples(self, synthetic: np.ndarray | None) -> dict[str, np.ndarray]:
+        """Values of each metric on half-samples; floors where no set is given."""
+        found: dict[str, list[float]] = {m.name: [] for m in self.metrics}
+        compared = self.held_out if synthetic is None else synthetic
+        sets = (self.train, self.held_out, compared)
+        draws = _draws(sets, self.effort.halves, self.seed)
+        for k, ((a, b, c), halves) in enumerate(draws):
+            for metric in self.metrics:
+                if metric.is_p_value or metric.slow:
+                    continue
+                if metric.costly and k >= self.effort.costly_halves:
+                    continue
+                options = {"repeats": 1} if "trees" in metric.name else None
+                if synthetic is None:
+                    value = _floor(metric, self.train, b, a, halves, self.seed, options)
+                else:
+                    value = _score(metric, self.train, b, c, self.seed, options)
+                found[metric.name].append(value)
+        return {name: np.array(values) for name, values in found.items()}
 
 
 def _score(
@@ -142,7 +216,7 @@ def _score(
 ) -> float:
     given: dict[str, Any] = {"train": train, "seed": seed}
     arguments = {name: given[name] for name in metric.needs} | (options or {})
-    return float(metric.function(real, synthetic, **arguments))
+    return metric(real, synthetic, **arguments)
 
 
 def _floor(
@@ -165,27 +239,26 @@ def _split(x: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
     return x[order[:half]], x[order[half : 2 * half]]
 
 
-def _values(
+def _yardsticks(
     metrics: Sequence[Metric],
     train: np.ndarray,
     held_out: np.ndarray,
-    synthetic: np.ndarray,
     seed: int,
-    effort: _Effort,
-) -> dict[str, tuple[float, float, float]]:
-    """Value, floor and ceiling of each metric on the full sets."""
+    options: dict[str, dict[str, int]],
+) -> dict[str, tuple[float, float]]:
+    """Floor and ceiling of each metric on the full sets."""
     halves = _split(held_out, np.random.default_rng(seed))
     names = {metric.ceiling for metric in metrics}
-    oracles = {name: ORACLES[name](train, len(held_out), seed) for name in names}
-    values = {}
+    known = fill_missing(train)
+    oracles = {name: ORACLES[name](known, len(held_out), seed) for name in names}
+    found = {}
     for metric in metrics:
-        options = effort.options.get(metric.name)
-        values[metric.name] = (
-            _score(metric, train, held_out, synthetic, seed, options),
-            _floor(metric, train, held_out, train, halves, seed, options),
-            _score(metric, train, held_out, oracles[metric.ceiling], seed, options),
+        given = options.get(metric.name)
+        found[metric.name] = (
+            _floor(metric, train, held_out, train, halves, seed, given),
+            _score(metric, train, held_out, oracles[metric.ceiling], seed, given),
         )
-    return values
+    return found
 
 
 def _draws(
@@ -196,31 +269,6 @@ def _draws(
         rng = np.random.default_rng([seed, k])
         drawn = [subsample(x, len(x) // 2, rng) for x in sets]
         yield drawn, _split(sets[1], rng)
-
-
-def _half_samples(
-    metrics: Sequence[Metric],
-    train: np.ndarray,
-    held_out: np.ndarray,
-    synthetic: np.ndarray,
-    seed: int,
-    effort: _Effort,
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Values and floors of each metric on half-samples."""
-    found: dict[str, list[tuple[float, float]]] = {m.name: [] for m in metrics}
-    draws = _draws((train, held_out, synthetic), effort.halves, seed)
-    for k, ((a, b, c), halves) in enumerate(draws):
-        for metric in metrics:
-            if metric.is_p_value or (metric.costly and k >= effort.costly_halves):
-                continue
-            options = {"repeats": 1} if metric.costly else None
-            value = _score(metric, train, b, c, seed, options)
-            floor = _floor(metric, train, b, a, halves, seed, options)
-            found[metric.name].append((value, floor))
-    return {
-        name: tuple(np.array(pairs).reshape(-1, 2).T)  # type: ignore[misc]
-        for name, pairs in found.items()
-    }
 
 
 def _auc_noise(num: int) -> float:

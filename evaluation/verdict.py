@@ -12,7 +12,8 @@ from gluonts_dualkl.evaluation.metrics import Metric
 __all__ = ["describe", "findings", "row_verdict"]
 
 AS_REAL = "as real"
-_LEVEL = 0.05
+NOT_DETECTED = "not detected"
+LEVEL = 0.05
 
 
 def row_verdict(
@@ -25,7 +26,7 @@ def row_verdict(
     logarithms.
     """
     if metric.is_p_value:
-        return str(metric.low) if value <= _LEVEL else "not detected"
+        return str(metric.low) if value <= LEVEL else NOT_DETECTED
     excess = float(metric.scale(value) - metric.scale(floor))
     word = metric.high if excess > 0 else metric.low
     margin = float(np.fmax(metric.tolerance, margin))
@@ -118,6 +119,30 @@ _FAULTS = (
         },
         needed=2,
     ),
+    _Fault(
+        "stylised facts",
+        "returns do not behave as real ones do",
+        {
+            "tail_index_ratio": ("tails too heavy", "tails too light"),
+            "return_autocorrelation_difference": ("off",),
+            "volatility_clustering_difference": ("weaker", "lost", "stronger"),
+            "leverage_difference": ("off",),
+            "return_correlation_difference": ("off",),
+        },
+    ),
+    _Fault(
+        "climatology",
+        "cycles, extremes, spells or their links between sites differ",
+        {
+            "cycle_difference": ("off",),
+            "exceedance_difference": ("off",),
+            "extremes_distance": ("off",),
+            "dry_spell_ratio": ("spells too short", "spells too long"),
+            "wet_spell_ratio": ("spells too short", "spells too long"),
+            "site_correlation_difference": ("off",),
+            "joint_exceedance_difference": ("off",),
+        },
+    ),
 )
 
 
@@ -134,9 +159,10 @@ def findings(scores: pd.DataFrame) -> dict[str, list[str]]:
     dict
         Among ``"memorisation"``, ``"collapse"``, ``"over-smoothing"``, ``"roughness"``,
         ``"lost dependency"``, ``"wrong dependency"``, ``"low coverage"``,
-        ``"wrong marginals"`` and ``"told apart"``, most serious first; empty if nothing
-        was found. Copying must show both in nearness against held-out series and in
-        nearness as such, and being told apart in two scores.
+        ``"wrong marginals"``, ``"told apart"``, and with their packs ``"stylised
+        facts"`` and ``"climatology"``, most serious first; empty if nothing was found.
+        Copying must show both in nearness against held-out series and in nearness as
+        such, and being told apart in two scores.
     """
     words = dict(zip(scores["metric"], scores["verdict"], strict=True))
     found = {}

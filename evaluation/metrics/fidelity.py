@@ -103,20 +103,30 @@ def curvature_ratio(real: np.ndarray, synthetic: np.ndarray) -> float:
 
 
 def marginal_ks(real: np.ndarray, synthetic: np.ndarray) -> float:
-    """Largest Kolmogorov-Smirnov distance of pooled values over channels."""
+    """Largest Kolmogorov-Smirnov distance of pooled values over channels.
+
+    NaN are left out.
+    """
+    return float(max(ks_2samp(a, b).statistic for a, b in _pooled(real, synthetic)))
+
+
+def _pooled(
+    real: np.ndarray, synthetic: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """All values of each channel of both sets but for NaN."""
     pairs = zip(np.moveaxis(real, 2, 0), np.moveaxis(synthetic, 2, 0), strict=True)
-    return float(max(ks_2samp(a.ravel(), b.ravel()).statistic for a, b in pairs))
+    return [(a[~np.isnan(a)], b[~np.isnan(b)]) for a, b in pairs]
 
 
 def marginal_wasserstein(
     real: np.ndarray, synthetic: np.ndarray, train: np.ndarray | None = None
 ) -> float:
-    """Mean over channels of the 1-Wasserstein distance, in channel deviations."""
-    a, b = _scaled(real, synthetic, train)
-    pairs = zip(np.moveaxis(a, 2, 0), np.moveaxis(b, 2, 0), strict=True)
-    return float(
-        np.mean([wasserstein_distance(u.ravel(), v.ravel()) for u, v in pairs])
-    )
+    """Mean over channels of the 1-Wasserstein distance, in channel deviations.
+
+    NaN are left out.
+    """
+    pairs = _pooled(*_scaled(real, synthetic, train))
+    return float(np.mean([wasserstein_distance(a, b) for a, b in pairs]))
 
 
 def _lagged_correlations(x: np.ndarray, num_lags: int) -> np.ndarray:

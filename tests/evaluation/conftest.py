@@ -69,3 +69,8 @@ def draw() -> Callable[..., Sets]:
 @pytest.fixture
 def autoregression() -> Law:
     return _autoregression
+
+
+@pytest.fixture
+def volatility() -> Law:
+    return _volatility

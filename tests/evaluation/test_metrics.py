@@ -6,7 +6,7 @@ import pytest
 from gluonts_dualkl.evaluation.metrics import METRICS, Metric, by_name
 
 CHEAP = [m for m in METRICS if not m.is_p_value and not m.costly]
-COPYING = {"dcr_share", "copy_rate", "nearest_neighbour_ratio"}
+COPYING = {"dcr_share", "copy_rate", "membership_auc", "nearest_neighbour_ratio"}
 
 # where fresh series of the same law may lie at 60 against 60
 FRESH = {
@@ -39,6 +39,10 @@ FRESH = {
     "temporal_dependency_ratio": (0.6, 1.7),
     "channel_dependency_ratio": (0.6, 1.7),
     "linear_predictive_ratio": (0.9, 1.1),
+    "sliced_wasserstein": (0.0, 0.5),
+    "marginal_js": (0.0, 0.02),
+    "total_correlation_difference": (-2.0, 2.0),
+    "membership_auc": (0.35, 0.65),
 }
 
 
