@@ -1,4 +1,4 @@
-"""Command line: ``gluonts-dualkl train | generate | info | plot | demo``.
+"""Command line: ``gluonts-dualkl train | generate | evaluate | ...``.
 
 Commands parse and call, nothing more. Results go to stdout, progress and errors to
 stderr. Exit codes: 0 done, 2 bad usage or input, 1 failure, 130 interrupted.
@@ -8,25 +8,30 @@ Everything heavy is imported inside the commands, so that ``--help`` is instant.
 from __future__ import annotations
 
 import json
-import logging
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+
+from gluonts_dualkl import cli_evaluation
+from gluonts_dualkl.cli_common import (
+    Commands,
+    Device,
+    Force,
+    Quiet,
+    Seed,
+    check_out,
+    reporting,
+    split_names,
+)
 
 if TYPE_CHECKING:
     from gluonts_dualkl.generator import DualKLGenerator
     from gluonts_dualkl.types import DataEntry
 
 __all__ = ["app", "main"]
-
-BAD_INPUT = (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError)
-FAILURES = (OSError, ImportError, MemoryError)
 
 # A file by which a folder is known as one of ours, and so may be replaced.
 MODEL_SIGN = "gluonts-config.json"
@@ -35,38 +40,8 @@ PICTURES_SIGN = "divergence.png"
 DEMO_SIGN = "index.html"
 
 
-class _Commands(TyperGroup):
-    """Commands that report what went wrong in one sentence, without traceback."""
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run and exit with the code that fits the outcome."""
-        standalone_mode = kwargs.pop("standalone_mode", True)
-        code, message = 0, ""
-        try:
-            kwargs["standalone_mode"] = False
-            result = super().main(*args, **kwargs)
-            code = result if isinstance(result, int) else 0
-        except (KeyboardInterrupt, typer.Abort):
-            code = 130
-        except BAD_INPUT as error:
-            code, message = 2, _sentence(_describe(error))
-        except FAILURES as error:
-            code, message = 1, _sentence(_describe(error))
-        except Exception as error:
-            if not hasattr(error, "format_message"):
-                raise
-            code, message = 2, _sentence(error.format_message()) + " See --help."
-        if code == 130:
-            typer.echo("Interrupted; nothing was written.", err=True)
-        elif message:
-            typer.echo(f"Error: {message}", err=True)
-        if standalone_mode:
-            sys.exit(code)
-        return code
-
-
 app = typer.Typer(
-    cls=_Commands,
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -74,12 +49,6 @@ app = typer.Typer(
     epilog="Try it: gluonts-dualkl demo --out demo/",
 )
 
-Seed = Annotated[int, typer.Option(help="Same seed, same result.", min=0)]
-Force = Annotated[bool, typer.Option("--force", help="Replace what --out names.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
-Device = Annotated[
-    str, typer.Option(help="Where to compute: auto, cpu, cuda, cuda:1, ...")
-]
 Model = Annotated[
     Path, typer.Argument(metavar="MODEL", help="Folder that `train` wrote.")
 ]
@@ -161,15 +130,18 @@ def train(
     """
     from gluonts_dualkl.destinations import atomic_path
 
-    _check_out(out, force, MODEL_SIGN)
+    check_out(out, force, MODEL_SIGN)
     from gluonts_dualkl import DualKLEstimator
     from gluonts_dualkl.files import read_dataset
 
-    wanted = [name.strip() for name in channels.split(",")] if channels else None
     begin = time.perf_counter()
-    with _reporting(quiet):
+    with reporting(quiet):
         dataset, names = read_dataset(
-            data, item_id=item_id, timestamp=timestamp, channels=wanted, freq=freq
+            data,
+            item_id=item_id,
+            timestamp=timestamp,
+            channels=split_names(channels),
+            freq=freq,
         )
         estimator = DualKLEstimator(
             freq=freq,
@@ -210,10 +182,10 @@ def generate(
     """Generate new series with a trained MODEL and write them to a file."""
     from gluonts_dualkl.files import write_dataset
 
-    _check_out(out, force, DATASET_SIGN)
+    check_out(out, force, DATASET_SIGN)
     generator = _load(model, device)
     entries = generator.generate(num_series, seed=seed, item_id_prefix=prefix)
-    with _reporting(quiet):
+    with reporting(quiet):
         shown = _counted(entries, num_series)
         names = generator.channel_names
         count = write_dataset(shown, out, channels=names, force=force)
@@ -227,7 +199,7 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Say what a MODEL was trained on and what it learned."""
-    with _reporting():
+    with reporting():
         facts = _load(model, "cpu").info()
     if as_json:
         typer.echo(json.dumps(facts, indent=2, default=str))
@@ -250,11 +222,11 @@ def plot(
     """Draw a MODEL: series, dual space with clusters, a walk, divergence."""
     from gluonts_dualkl.destinations import atomic_path
 
-    _check_out(out, force, PICTURES_SIGN)
+    check_out(out, force, PICTURES_SIGN)
     generator = _load(model, "cpu")
     from gluonts_dualkl.pictures import save_overview, save_pictures
 
-    with _reporting(quiet), atomic_path(out, force, PICTURES_SIGN) as path:
+    with reporting(quiet), atomic_path(out, force, PICTURES_SIGN) as path:
         if out.suffix.lower() == ".png":
             save_overview(generator, path, seed=seed)
             names = [""]
@@ -273,11 +245,15 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Train on half of the bundled Atlantic storms and compare with the other half."""
-    _check_out(out, force, DEMO_SIGN)
+    check_out(out, force, DEMO_SIGN)
     from gluonts_dualkl.evaluation.demo import run_demo
 
-    with _reporting(quiet):
+    with reporting(quiet):
         run_demo(out, seed=seed, force=force, quiet=quiet)
+
+
+app.command()(cli_evaluation.evaluate)
+app.command()(cli_evaluation.benchmark)
 
 
 def _load(model: Path, device: str) -> DualKLGenerator:
@@ -286,46 +262,6 @@ def _load(model: Path, device: str) -> DualKLGenerator:
     from gluonts_dualkl import DualKLGenerator
 
     return DualKLGenerator.deserialize(model, device=device)
-
-
-def _check_out(out: Path, force: bool, sign: str) -> None:
-    """Refuse what must not be replaced, before any work is done."""
-    from gluonts_dualkl.destinations import check_destination
-
-    if out.exists() and not force:
-        raise FileExistsError(
-            f"{str(out)!r} exists; choose another path, or replace it with --force."
-        )
-    check_destination(out, force, marker=sign)
-
-
-class _Notes(logging.Handler):
-    """Show warnings of the library on stderr, each one once."""
-
-    def __init__(self, level: int) -> None:
-        super().__init__(level)
-        self.seen: set[str] = set()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        message = record.getMessage()
-        if message not in self.seen:
-            typer.echo(f"Note: {_sentence(message)}", err=True)
-        self.seen.add(message)
-
-
-@contextmanager
-def _reporting(quiet: bool = False) -> Iterator[None]:
-    """Show progress bars and warnings of the library, or neither."""
-    from gluonts.env import env
-
-    logger = logging.getLogger("gluonts_dualkl")
-    notes = _Notes(logging.ERROR if quiet else logging.WARNING)
-    logger.addHandler(notes)
-    try:
-        with env._let(use_tqdm=not quiet):
-            yield
-    finally:
-        logger.removeHandler(notes)
 
 
 def _counted(entries: Iterator[DataEntry], total: int) -> Iterator[DataEntry]:
@@ -344,20 +280,6 @@ def _show_trained(generator: DualKLGenerator, out: Path, seconds: float) -> None
         f"Saved to {out}\n"
         f"Next: gluonts-dualkl generate {out} -n 500 --out synthetic.csv"
     )
-
-
-def _describe(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return (
-            f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-        )
-    return str(error) or type(error).__name__
-
-
-def _sentence(text: str) -> str:
-    """Return the text on one line with a full stop."""
-    text = " ".join(text.split())
-    return text if text.endswith((".", "!", "?")) else text + "."
 
 
 def _plain(value: Any) -> str:

@@ -13,6 +13,7 @@ from gluonts_dualkl import __version__
 from gluonts_dualkl.cli import app
 
 NUM_SERIES, LENGTH = 40, 10
+COMMANDS = ["train", "generate", "info", "plot", "evaluate", "benchmark", "demo"]
 
 
 def run(*arguments):
@@ -66,11 +67,11 @@ def trained(table, columns, tmp_path_factory):
 def test_help_lists_the_commands(arguments):
     result = run(*arguments)
     assert result.exit_code == 0
-    for command in ("train", "generate", "info", "plot", "demo"):
+    for command in COMMANDS:
         assert command in result.stdout
 
 
-@pytest.mark.parametrize("command", ["train", "generate", "info", "plot", "demo"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command):
     result = run(command, "--help")
     assert result.exit_code == 0
