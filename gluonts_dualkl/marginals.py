@@ -2,10 +2,14 @@
 
 Every channel is mapped through one monotone function of its value,
 
-    y = Phi^{-1}(F_c(x)),        z_t = (y_t - location_tc) / scale_tc,
+    y = g_c(x),        z_t = (y_t - location_tc) / scale_tc,
 
-with ``F_c`` the empirical distribution of channel ``c`` pooled over series and time
-steps, and location and scale of the *channel scores* ``y`` at each time step. Pooling
+with location and scale of the *channel scores* ``y`` at each time step. Where series
+vary about a common level, ``g_c = Phi^{-1}(F_c)`` with ``F_c`` the empirical
+distribution of the channel pooled over series and time steps. Where they differ more in
+level than they vary inside (prices, head positions), ranks would stretch a step by how
+crowded its level is, so ``g_c`` is affine in ``x`` or, if that is less skewed, in its
+logarithm: a step, absolute or relative, is as long at every level. Pooling
 over time keeps the map smooth along a series: a rank map per pixel carries its own
 sampling noise at every step and breaks smooth trajectories. Total correlation does not
 change under monotone maps of the pixels, so nats may be counted in ``z``, whose product
@@ -30,12 +34,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy.special import ndtri
+from scipy.stats import skew
 from torch import Tensor
 
 __all__ = ["MarginalMap", "decimal_resolution"]
 
 DISCRETE_SHARE = 0.25
 BOUND_SHARE = 0.02
+LEVEL_SHARE = 0.4
+POWER_SCORE = 5.0
 MAX_KNOTS = 201
 MIN_SCALE = 0.05
 MAX_LEVELS = 4096
@@ -68,21 +75,74 @@ class _Tails(NamedTuple):
     high: float
 
 
-def _tails(x: np.ndarray, z: np.ndarray, shares: np.ndarray) -> _Tails:
-    """Mean slopes over the outer tenth of the scores, and bounds (see the module)."""
+def _bounds(x: np.ndarray, shares: np.ndarray) -> tuple[float, float]:
+    """Bounds of a channel with distinct values ``x`` (see the module)."""
     if len(x) == 1:
-        return _Tails(1.0, 1.0, float(x[0]), float(x[0]))
+        return float(x[0]), float(x[0])
+    low = x[0] if shares[0] > BOUND_SHARE else (0.0 if x[0] >= 0 else -np.inf)
+    high = x[-1] if shares[-1] > BOUND_SHARE else (0.0 if x[-1] <= 0 else np.inf)
+    return float(low), float(high)
+
+
+def _slopes(x: np.ndarray, z: np.ndarray) -> tuple[float, float]:
+    """Mean slopes ``dx/dz`` over the outer tenth of the scores on either side."""
+    if len(x) == 1:
+        return 1.0, 1.0
     width = 0.1 * (z[-1] - z[0])
     i = max(1, int(np.searchsorted(z, z[0] + width)))
     j = min(len(z) - 2, int(np.searchsorted(z, z[-1] - width)))
-    low = x[0] if shares[0] > BOUND_SHARE else (0.0 if x[0] >= 0 else -np.inf)
-    high = x[-1] if shares[-1] > BOUND_SHARE else (0.0 if x[-1] <= 0 else np.inf)
-    return _Tails(
+    return (
         float((x[i] - x[0]) / (z[i] - z[0])),
         float((x[-1] - x[j]) / (z[-1] - z[j])),
-        float(low),
-        float(high),
     )
+
+
+def _is_level(channel: np.ndarray) -> bool:
+    """Whether series ``(N, T)`` differ more in level than they vary inside."""
+    return bool(channel.var(1).mean() < LEVEL_SHARE * channel.var())
+
+
+def _rank_knots(
+    x: np.ndarray, shares: np.ndarray, discrete: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Normal scores of the mid-ranks of distinct values, thinned where continuous."""
+    z = ndtri(np.cumsum(shares) - 0.5 * shares)
+    if discrete or len(x) <= MAX_KNOTS:
+        return x, z
+    grid = np.linspace(z[0], z[-1], MAX_KNOTS)
+    return np.interp(grid, z, x), grid
+
+
+def _power_knots(
+    values: np.ndarray, low: float, high: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Knots of the affine map of the values or, if less skewed, of their logarithms.
+
+    The logarithm is of ``x``, or of ``x`` plus half the median of the positive values
+    where there are zeros.
+    """
+    offset, use_log = 0.0, bool(values.min() >= 0)
+    if use_log:
+        offset = 0.0 if values.min() > 0 else 0.5 * float(np.median(values[values > 0]))
+        logs = np.log(values + offset)
+        use_log = abs(skew(logs, axis=None)) < abs(skew(values, axis=None))
+    scores = logs if use_log else values
+    centre, spread = scores.mean(), scores.std()
+    z = np.linspace(-POWER_SCORE, POWER_SCORE, MAX_KNOTS)
+    x = centre + spread * z
+    x = np.exp(x) - offset if use_log else x
+    inside = (x > low) & (x < high)
+    x, z = x[inside], z[inside]
+    ends = [
+        bound
+        for bound in (low, high)
+        if np.isfinite(bound) and not (use_log and bound + offset <= 0)
+    ]
+    at_ends = np.log(np.add(ends, offset)) if use_log else np.array(ends)
+    x = np.concatenate([x, ends])
+    z = np.concatenate([z, (at_ends - centre) / spread])
+    order = np.argsort(z)
+    return x[order], z[order]
 
 
 def _levels(x: np.ndarray, tails: _Tails, resolution: float) -> np.ndarray:
@@ -174,18 +234,17 @@ class MarginalMap:
         """Fit the maps to ``values``, ``(N, T, C)``, finite."""
         knots_x, knots_z, tails, levels, steps = [], [], [], [], []
         for channel in np.moveaxis(np.asarray(values, np.float64), 2, 0):
-            x, counts = np.unique(channel, return_counts=True)
+            distinct, counts = np.unique(channel, return_counts=True)
             shares = counts / counts.sum()
-            z = ndtri(np.cumsum(shares) - 0.5 * shares)
-            step, discrete = (
-                decimal_resolution(x),
-                len(x) < DISCRETE_SHARE * channel.size,
-            )
-            tail = _tails(x, z, shares)
-            levels.append(_levels(x, tail, step) if discrete else x[:0])
-            if not discrete and len(x) > MAX_KNOTS:
-                grid = np.linspace(z[0], z[-1], MAX_KNOTS)
-                x, z = np.interp(grid, z, x), grid
+            discrete = len(distinct) < DISCRETE_SHARE * channel.size
+            low, high = _bounds(distinct, shares)
+            if len(distinct) > 1 and _is_level(channel):
+                x, z = _power_knots(channel, low, high)
+            else:
+                x, z = _rank_knots(distinct, shares, discrete)
+            tail = _Tails(*_slopes(x, z), low, high)
+            step = decimal_resolution(distinct)
+            levels.append(_levels(distinct, tail, step) if discrete else distinct[:0])
             knots_x.append(x)
             knots_z.append(z)
             tails.append(tail)

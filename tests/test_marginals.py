@@ -118,3 +118,30 @@ def test_values_far_outside_map_to_finite_scores(rng):
 )
 def test_decimal_resolution(values, step):
     assert decimal_resolution(np.float32(values)) == pytest.approx(step)
+
+
+def levels_over_decades(rng):
+    """Positive random walks whose levels span decades, ``(80, 12, 1)``."""
+    level = rng.uniform(-3, 3, (80, 1, 1))
+    return np.exp(level + 0.02 * rng.standard_normal((80, 12, 1)).cumsum(1))
+
+
+def test_relative_steps_are_as_long_at_every_level(rng):
+    maps = MarginalMap.fit(levels_over_decades(rng).astype(np.float32))
+    x = torch.tensor([0.1, 1.0, 10.0])[:, None, None].expand(3, 12, 1)
+    step = maps.to_normal(1.05 * x) - maps.to_normal(x)
+    np.testing.assert_allclose(step[1:, 0], step[:1, 0].expand(2, 1), rtol=0.05)
+
+
+def test_level_channels_round_trip(rng):
+    values = levels_over_decades(rng).astype(np.float32)
+    np.testing.assert_allclose(round_trip(values), values, rtol=2e-3)
+
+
+def test_level_channels_keep_their_bounds(rng):
+    level = rng.uniform(-0.3, 1.3, (80, 1, 1))
+    noise = 0.02 * rng.standard_normal((80, 12, 1))
+    values = np.clip(level + noise, 0, 1).astype(np.float32)
+    assert (beyond(values, -5.5) == 0).all()
+    assert (beyond(values, 5.5) == 1).all()
+    np.testing.assert_allclose(round_trip(values), values, atol=1e-3)
