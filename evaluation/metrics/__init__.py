@@ -18,6 +18,7 @@ from gluonts_dualkl.evaluation.metrics import (
     fidelity,
     finance,
     information,
+    levels,
     membership,
     privacy,
     sdmetrics,
@@ -193,6 +194,7 @@ _BASE: list[Metric] = [
 _ADDED = (
     transport,
     dependence,
+    levels,
     membership,
     embedding,
     tsgbench,

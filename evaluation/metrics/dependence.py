@@ -2,8 +2,7 @@ r"""Total correlation and pairwise mutual information, synthetic against real.
 
 Both in nats and both without a model of this package: the total correlation is a
 Gaussian plug-in with shrunk correlations of normal scores, not the package's own
-Gaussian leg, which would favour its own generator. There is no metric of the entropy of
-dual levels: levels need a critic, and no critic is neutral between generators.
+Gaussian leg, which would favour its own generator.
 
 References: Watanabe (1960); Ledoit & Wolf (2004); Kraskov, Stoegbauer & Grassberger
 (2004), as implemented in scikit-learn.

@@ -26,6 +26,7 @@ TORCH = {"context_fid": 30, "discriminative_score": 30, "predictive_score": 30}
 
 # where fresh series of the same law may lie at 60 against 60
 FRESH = {
+    "level_entropy_difference": (-0.6, 0.6),
     "marginal_kl": (0.0, 0.08),
     "channel_information_difference": (0.0, 0.12),
     "lagged_information_difference": (0.0, 0.12),
@@ -145,6 +146,7 @@ def test_single_channel(metric, sets):
 
 # oracle, metric that must see it, by how much the value changes
 FAULTS = [
+    ("collapsed", "level_entropy_difference", -0.1),
     ("collapsed", "sliced_wasserstein", 0.04),
     ("collapsed", "marginal_js", 0.004),
     ("collapsed", "marginal_kl", 0.01),
