@@ -1,8 +1,10 @@
 """What the README says runs as written."""
 
+import os
 import re
 import runpy
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,10 +45,12 @@ def test_shell_commands_run(tmp_path):
         if re.match("gluonts-dualkl (train|generate|info|plot) ", line)
     ]
     assert len(commands) == 4
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     for command in commands:
         subprocess.run(
             ["bash", "-c", f"{command} --quiet" if "info" not in command else command],
             cwd=tmp_path,
+            env={**os.environ, "PATH": path},
             check=True,
         )
     assert (tmp_path / "out" / "synthetic.csv").is_file()
