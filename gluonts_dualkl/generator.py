@@ -319,6 +319,14 @@ class DualKLGenerator:
             generator = self._generator(seed, block)
             with single_threaded():
                 state = self.model.draw(BLOCK, self.num_steps, generator)
+                near = self.model.count_near_copies(state.z)
+            if near:
+                logger.warning(
+                    "%d of %d series drawn are nearer to a training series than 95 %% "
+                    "of these are to each other",
+                    near,
+                    BLOCK,
+                )
             state = state[: num_series - block * BLOCK]
             donors = torch.mode(state.donors, 1).values.cpu().numpy()
             yield self._original(state.z), donors

@@ -118,6 +118,11 @@ class DualModel:
         guard = CopyGuard(self.train, self.copy_distance)
         return self.features(z) @ self.legs[-1].weights + guard(z)
 
+    def count_near_copies(self, z: Tensor) -> int:
+        """Series of ``z`` ``(n, T, C)`` nearer to training than the guard allows."""
+        nearest = CopyGuard(self.train, self.copy_distance).nearest(z)
+        return int((nearest < self.copy_distance).sum())
+
     def draw(
         self, num_samples: int, num_steps: int, generator: torch.Generator
     ) -> DonorPaths:
@@ -171,7 +176,7 @@ class CopyGuard:
 
     def __call__(self, z: Tensor) -> Tensor:
         short = (1 - self.nearest(z) / self.distance).clamp(min=0)
-        return -1e3 * short
+        return torch.where(short > 0, -50 - 1e3 * short, 0.0)
 
 
 def _copy_distance(z: Tensor) -> float:
