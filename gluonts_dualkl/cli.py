@@ -20,8 +20,10 @@ from gluonts_dualkl.cli_common import (
     Commands,
     Device,
     Force,
+    ItemId,
     Quiet,
     Seed,
+    Timestamp,
     check_out,
     reporting,
     split_names,
@@ -110,10 +112,8 @@ def train(
             min=1, help="Steps between windows of longer series, by default the length."
         ),
     ] = None,
-    item_id: Annotated[
-        str, typer.Option(help="Column that names the series.")
-    ] = "item_id",
-    timestamp: Annotated[str, typer.Option(help="Column of the time.")] = "timestamp",
+    item_id: ItemId = "item_id",
+    timestamp: Timestamp = "timestamp",
     channels: Annotated[
         str | None,
         typer.Option(help="Columns of the values, as a,b,c; by default all others."),

@@ -17,8 +17,10 @@ __all__ = [
     "Device",
     "Force",
     "Interrupted",
+    "ItemId",
     "Quiet",
     "Seed",
+    "Timestamp",
     "check_out",
     "reporting",
     "split_names",
@@ -30,6 +32,8 @@ FAILURES = (OSError, ImportError, MemoryError)
 Seed = Annotated[int, typer.Option(help="Same seed, same result.", min=0)]
 Force = Annotated[bool, typer.Option("--force", help="Replace what --out names.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+ItemId = Annotated[str, typer.Option(help="Column that names the series.")]
+Timestamp = Annotated[str, typer.Option(help="Column of the time.")]
 Device = Annotated[
     str, typer.Option(help="Where to compute: auto, cpu, cuda, cuda:1, ...")
 ]

@@ -11,8 +11,10 @@ import typer
 from gluonts_dualkl.cli_common import (
     Force,
     Interrupted,
+    ItemId,
     Quiet,
     Seed,
+    Timestamp,
     check_out,
     reporting,
     split_names,
@@ -44,10 +46,8 @@ def evaluate(
         str | None, typer.Option(help="Time step, by default that of the data.")
     ] = None,
     length: Length = None,
-    item_id: Annotated[
-        str, typer.Option(help="Column that names the series.")
-    ] = "item_id",
-    timestamp: Annotated[str, typer.Option(help="Column of the time.")] = "timestamp",
+    item_id: ItemId = "item_id",
+    timestamp: Timestamp = "timestamp",
     channels: Annotated[
         str | None,
         typer.Option(help="Columns of the values, as a,b,c; by default all of train."),

@@ -147,10 +147,6 @@ class CausalGaussian:
         factors = torch.linalg.cholesky(residual)
         return cls(coefficients, factors, _pixel_variances(coefficients, factors))
 
-    def to(self, device: torch.device | str) -> CausalGaussian:
-        """The same law with its tensors on ``device``."""
-        return CausalGaussian(**{k: v.to(device) for k, v in self.state().items()})
-
     def state(self) -> dict[str, Tensor]:
         """The tensors of the law by attribute."""
         return {field.name: getattr(self, field.name) for field in fields(self)}

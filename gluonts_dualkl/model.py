@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -100,6 +101,16 @@ class DualModel:
         )
         return cls(marginals, z, gaussian, features, legs, block, copy_distance)
 
+    @cached_property
+    def reference(self) -> Recombination:
+        """The recombination reference that the sampler walks on."""
+        return Recombination(self.train, self.gaussian, self.mean_block)
+
+    @cached_property
+    def guard(self) -> CopyGuard:
+        """The penalty on near copies that is part of the sampler's law."""
+        return CopyGuard(self.train, self.copy_distance)
+
     def log_ratio(self, values: np.ndarray) -> dict[str, Tensor]:
         """Normalised dual functions of series ``(n, T, C)`` by leg, ``(n,)``, nats."""
         x = torch.as_tensor(values, device=self.train.device)
@@ -115,13 +126,11 @@ class DualModel:
 
     def log_tilt(self, z: Tensor) -> Tensor:
         """Log-tilt of the sampler on the recombination reference, guard included."""
-        guard = CopyGuard(self.train, self.copy_distance)
-        return self.features(z) @ self.legs[-1].weights + guard(z)
+        return self.features(z) @ self.legs[-1].weights + self.guard(z)
 
     def count_near_copies(self, z: Tensor) -> int:
         """Series of ``z`` ``(n, T, C)`` nearer to training than the guard allows."""
-        nearest = CopyGuard(self.train, self.copy_distance).nearest(z)
-        return int((nearest < self.copy_distance).sum())
+        return int((self.guard.nearest(z) < self.copy_distance).sum())
 
     def draw(
         self, num_samples: int, num_steps: int, generator: torch.Generator
@@ -131,16 +140,16 @@ class DualModel:
         Of ``CANDIDATES`` draws of the reference a row keeps one with probability
         proportional to ``exp(tilt)``; ``num_steps`` Metropolis moves follow.
         """
-        reference = Recombination(self.train, self.gaussian, self.mean_block)
-        state = reference.start(CANDIDATES * num_samples, generator)
+        state = self.reference.start(CANDIDATES * num_samples, generator)
         tilt = self.log_tilt(state.z).reshape(CANDIDATES, num_samples)
         picked = torch.multinomial(
             torch.softmax(tilt, 0).T, 1, generator=generator
         ).ravel()
         rows = picked * num_samples + torch.arange(num_samples, device=picked.device)
-        return metropolis(reference, self.log_tilt, state[rows], num_steps, generator)[
-            0
-        ]
+        state, _, _ = metropolis(
+            self.reference, self.log_tilt, state[rows], num_steps, generator
+        )
+        return state
 
     def walk(
         self, num_steps: int, generator: torch.Generator
@@ -151,17 +160,17 @@ class DualModel:
         -------
         States, ``S`` rows, and the number of the move that led to each, ``(S,)``.
         """
-        reference = Recombination(self.train, self.gaussian, self.mean_block)
-        state = reference.start(1, generator)
+        state = self.reference.start(1, generator)
         states, steps = [state], [0]
         for step in range(1, num_steps + 1):
-            new, _, info = metropolis(reference, self.log_tilt, state, 1, generator)
+            new, _, info = metropolis(
+                self.reference, self.log_tilt, state, 1, generator
+            )
             if info.acceptance:
                 state = new
                 states.append(new)
                 steps.append(step)
-        stacked = (torch.cat(column) for column in zip(*map(_columns, states)))
-        return DonorPaths(*stacked), np.array(steps)
+        return DonorPaths.cat(states), np.array(steps)
 
 
 class CopyGuard:
@@ -183,7 +192,3 @@ def _copy_distance(z: Tensor) -> float:
     flat = z.reshape(len(z), -1)
     distance = torch.cdist(flat, flat).fill_diagonal_(torch.inf)
     return float(distance.amin(1).quantile(COPY_QUANTILE))
-
-
-def _columns(state: DonorPaths) -> tuple[Tensor, ...]:
-    return tuple(getattr(state, field.name) for field in fields(state))

@@ -62,12 +62,8 @@ def draw_lines(
 ) -> Figure:
     """Return real series above synthetic ones as lines, the same scale by channel."""
     real, synthetic, names = _first_channels(real, synthetic, channel_names)
-    blocks = _blocks(len(names))
-    figure, axes = plots.new_figure(
-        2 * len(blocks), len(blocks[0]), width=WIDTH, height=5.0 * len(blocks)
-    )
-    for k, block in enumerate(blocks):
-        pair = axes[2 * k : 2 * k + 2, : len(block)]
+    figure, pairs = _paired_rows(len(names))
+    for pair, block in pairs:
         for row, values, color in zip(
             pair, (real, synthetic), (plots.REAL, plots.SYNTHETIC), strict=True
         ):
@@ -82,7 +78,6 @@ def draw_lines(
             limits = [*above.get_ylim(), *below.get_ylim()]
             for ax in (above, below):
                 ax.set_ylim(min(limits), max(limits))
-        _hide(axes[2 * k : 2 * k + 2, len(block) :])
         for row, title in zip(pair, titles, strict=True):
             title_row(row, title)
     return figure
@@ -96,17 +91,12 @@ def draw_statistics(
 ) -> Figure:
     """Return the marginal distribution and the autocorrelation of each channel."""
     real, synthetic, names = _first_channels(real, synthetic, channel_names)
-    blocks = _blocks(len(names))
-    figure, axes = plots.new_figure(
-        2 * len(blocks), len(blocks[0]), width=WIDTH, height=5.0 * len(blocks)
-    )
-    for k, block in enumerate(blocks):
-        pair = axes[2 * k : 2 * k + 2, : len(block)]
+    figure, pairs = _paired_rows(len(names))
+    for pair, block in pairs:
         a, b = real[:, :, block], synthetic[:, :, block]
         some = [names[c] for c in block]
         plots.plot_marginals(pair[0], a, b, channel_names=some)
         plots.plot_autocorrelation(pair[1], a, b, channel_names=some, freq=freq)
-        _hide(axes[2 * k : 2 * k + 2, len(block) :])
     return figure
 
 
@@ -258,6 +248,20 @@ def _blocks(channels: int) -> list[list[int]]:
     """Split the channels over rows of at most four Axes, evenly."""
     rows = -(-channels // 4)
     return [list(map(int, block)) for block in np.array_split(range(channels), rows)]
+
+
+def _paired_rows(channels: int) -> tuple[Figure, list[tuple[np.ndarray, list[int]]]]:
+    """Figure with two rows of Axes for each block of channels, and those channels."""
+    blocks = _blocks(channels)
+    figure, axes = plots.new_figure(
+        2 * len(blocks), len(blocks[0]), width=WIDTH, height=5.0 * len(blocks)
+    )
+    pairs = []
+    for k, block in enumerate(blocks):
+        rows = axes[2 * k : 2 * k + 2]
+        _hide(rows[:, len(block) :])
+        pairs.append((rows[:, : len(block)], block))
+    return figure, pairs
 
 
 def _hide(axes: np.ndarray) -> None:

@@ -12,6 +12,7 @@ the series as ``.z`` ``(n, T, C)`` and can be indexed and merged by row.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol, TypeVar
 
@@ -36,6 +37,13 @@ class State:
 
     def __getitem__(self: S, rows: Tensor | slice) -> S:
         return type(self)(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+    @classmethod
+    def cat(cls: type[S], states: Sequence[S]) -> S:
+        """The rows of several states, one after the other."""
+        return cls(
+            *(torch.cat([getattr(s, f.name) for s in states]) for f in fields(cls))
+        )
 
     def merge(self: S, other: S, rows: Tensor) -> S:
         """``other`` where the mask ``rows`` ``(n,)`` holds, else this state."""
