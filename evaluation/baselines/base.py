@@ -17,7 +17,7 @@ from gluonts_dualkl.evaluation.oracles import snap_discrete
 __all__ = ["Baseline", "draw_shrunk", "pixel_scale", "shrinkage_of"]
 
 SIGN = "baseline.json"
-_STATE = "windows.npz"
+STATE = "windows.npz"
 _SPAN = 4.0
 _MINIMUM = 4
 
@@ -138,10 +138,10 @@ class Baseline(ABC):
         """Write the state: fitting is deterministic, so the windows are enough."""
         known = {"windows": self.windows, "validation": self.validation}
         arrays = {name: x for name, x in known.items() if x is not None}
-        np.savez_compressed(folder / _STATE, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(folder / STATE, **arrays)  # type: ignore[arg-type]
 
     def _load(self, folder: Path) -> None:
-        with np.load(folder / _STATE, allow_pickle=False) as state:
+        with np.load(folder / STATE, allow_pickle=False) as state:
             self.fit(state["windows"], state.get("validation"))
 
 
