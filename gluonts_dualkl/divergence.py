@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import norm
 
-from gluonts_dualkl.model import DualModel
+from gluonts_dualkl.path_model import PathModel
 from gluonts_dualkl.types import Divergence
 
 __all__ = [
@@ -52,17 +52,15 @@ def fold_labels(items: Sequence[str], num_folds: int, seed: int) -> np.ndarray:
     return (order % num_folds)[index]
 
 
-def held_out_ratios(model: DualModel, values: np.ndarray) -> dict[str, np.ndarray]:
+def held_out_ratios(model: PathModel, values: np.ndarray) -> dict[str, np.ndarray]:
     """Log-ratios of series ``(n, T, C)`` that the model has not seen, ``(n,)`` each.
 
     By leg, nats; and under ``"integrated"`` the totals with the normalisers of
     thermodynamic integration.
     """
     scores = {name: s.cpu().numpy() for name, s in model.log_ratio(values).items()}
-    shift = sum(
-        leg.log_normaliser - leg.log_normaliser_integrated for leg in model.legs
-    )
-    return {**scores, INTEGRATED: np.sum(list(scores.values()), axis=0) + shift}
+    total = np.sum(list(scores.values()), axis=0)
+    return {**scores, INTEGRATED: total + model.integrated_shift}
 
 
 def summarise(by_leg: dict[str, np.ndarray], confidence: float = 0.9) -> Divergence:
@@ -80,8 +78,8 @@ def summarise(by_leg: dict[str, np.ndarray], confidence: float = 0.9) -> Diverge
     error = float(total.std(ddof=1) / math.sqrt(num_series))
     half = float(norm.ppf(0.5 + confidence / 2)) * error
     per_leg = {name: float(score.mean()) for name, score in legs.items()}
-    limit = math.log(num_series)
-    ceiling = per_leg["gaussian"] + limit * (len(legs) - 1)
+    learned = [name for name in legs if name != "gaussian"]
+    ceiling = per_leg.get("gaussian", 0.0) + math.log(num_series) * len(learned)
     value = float(total.mean())
     return Divergence(
         value=value,

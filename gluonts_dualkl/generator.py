@@ -18,7 +18,7 @@ from gluonts.dataset.field_names import FieldName
 from gluonts_dualkl.divergence import INTEGRATED, summarise
 from gluonts_dualkl.dual_space import embed
 from gluonts_dualkl.missing import fill_missing
-from gluonts_dualkl.model import DualModel
+from gluonts_dualkl.path_model import PathModel
 from gluonts_dualkl.serialization import load_generator, save_generator
 from gluonts_dualkl.threads import single_threaded
 from gluonts_dualkl.types import DataEntry, Divergence, DualSpace, Entries, Walk
@@ -94,7 +94,7 @@ class DualKLGenerator:
 
     def __init__(
         self,
-        model: DualModel,
+        model: PathModel,
         windows: Windows,
         channels: ChannelSelection,
         held_out: dict[str, np.ndarray],
@@ -232,8 +232,8 @@ class DualKLGenerator:
         is left to learn) and held-out nats.
         """
         return [
-            (leg.name, leg.held_out_losses[-1], float(self.held_out[leg.name].mean()))
-            for leg in self.model.legs
+            (name, loss, float(self.held_out[name].mean()))
+            for name, loss in self.model.losses.items()
         ]
 
     def info(self) -> dict[str, Any]:
@@ -254,7 +254,8 @@ class DualKLGenerator:
             "divergence_interval_nats": [divergence.lower, divergence.upper],
             "nats_by_leg": divergence.per_leg,
             "gaussian_order": self.model.gaussian.order,
-            "mean_block_steps": self.model.mean_block,
+            "path": self.model.kind,
+            "mean_block_steps": self.model.facts().get("mean_block"),
             "certificate": [
                 {"leg": name, "held_out_log_loss": loss, "nats": nats}
                 for name, loss, nats in self.certificate

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from gluonts_dualkl.critics import StatisticsFeatures
 from gluonts_dualkl.gaussian import CausalGaussian
 from gluonts_dualkl.marginals import MarginalMap
+from gluonts_dualkl.path_model import CopyGuard, PathModel, copy_distance
 from gluonts_dualkl.paths import PathLeg, boost, follow
 from gluonts_dualkl.references import (
     DonorPaths,
@@ -23,7 +25,6 @@ from gluonts_dualkl.samplers import TiltedWalkers, metropolis
 
 __all__ = ["DualModel", "default_mean_block"]
 
-COPY_QUANTILE = 0.05
 NUM_REFERENCE_DRAWS = 1000
 CANDIDATES = 8
 
@@ -34,35 +35,24 @@ def default_mean_block(length: int) -> float:
 
 
 @dataclass(frozen=True)
-class DualModel:
-    """A fitted path from independent pixels to the law of the data.
+class DualModel(PathModel):
+    """The default path: independent pixels, Gaussian, recombined series, data.
 
     Attributes
     ----------
-    marginals
-        Map between original units and normal scores.
-    train
-        Training series in normal scores, ``(N, T, C)``, float32.
-    gaussian
-        The Gaussian leg.
     features
         Statistics that the learned legs are linear in.
     legs
         The learned legs in path order.
     mean_block
         Mean stay with a donor, time steps.
-    copy_distance
-        Euclidean distance in normal scores under which a series counts as a copy: 5 %
-        of the training series have a nearer neighbour.
     """
 
-    marginals: MarginalMap
-    train: Tensor
-    gaussian: CausalGaussian
+    kind: ClassVar[str] = "recombination"
+
     features: StatisticsFeatures
     legs: tuple[PathLeg, ...]
     mean_block: float
-    copy_distance: float
 
     @classmethod
     def fit(
@@ -83,7 +73,7 @@ class DualModel:
         features = StatisticsFeatures.fit(marginals, z)
         block = mean_block or default_mean_block(z.shape[1])
         reference = Recombination(z, gaussian, block)
-        copy_distance = _copy_distance(z)
+        distance = copy_distance(z)
 
         def walk(law: Reference, guard: CopyGuard | None = None) -> TiltedWalkers:
             return TiltedWalkers(law, features, num_walkers, generator, guard)
@@ -91,7 +81,7 @@ class DualModel:
         rounds = (max_rounds, step_size, num_steps, generator)
         draws = features(reference.start(NUM_REFERENCE_DRAWS, generator).z)
         between = boost(draws, walk(GaussianReference(gaussian)), *rounds)
-        recombined = walk(reference, CopyGuard(z, copy_distance))
+        recombined = walk(reference, CopyGuard(z, distance))
         recombined.move(num_steps)
         above = boost(features(z), recombined, *rounds)
         walkers = walk(GaussianReference(gaussian))
@@ -99,25 +89,15 @@ class DualModel:
             follow(walkers, "recombination", between, num_steps),
             follow(walkers, "data", above, num_steps),
         )
-        return cls(marginals, z, gaussian, features, legs, block, copy_distance)
+        return cls(marginals, z, gaussian, distance, features, legs, block)
 
     @cached_property
     def reference(self) -> Recombination:
         """The recombination reference that the sampler walks on."""
         return Recombination(self.train, self.gaussian, self.mean_block)
 
-    @cached_property
-    def guard(self) -> CopyGuard:
-        """The penalty on near copies that is part of the sampler's law."""
-        return CopyGuard(self.train, self.copy_distance)
-
-    def log_ratio(self, values: np.ndarray) -> dict[str, Tensor]:
-        """Normalised dual functions of series ``(n, T, C)`` by leg, ``(n,)``, nats."""
-        x = torch.as_tensor(values, device=self.train.device)
-        return self.log_ratio_of_scores(self.marginals.to_normal(x))
-
     def log_ratio_of_scores(self, z: Tensor) -> dict[str, Tensor]:
-        """The same of normal scores ``z``."""
+        """Normalised dual functions of normal scores ``z`` by leg, ``(n,)``, nats."""
         phi = self.features(z)
         ratios = {"gaussian": self.gaussian.log_ratio(z)}
         for leg in self.legs:
@@ -128,9 +108,17 @@ class DualModel:
         """Log-tilt of the sampler on the recombination reference, guard included."""
         return self.features(z) @ self.legs[-1].weights + self.guard(z)
 
-    def count_near_copies(self, z: Tensor) -> int:
-        """Series of ``z`` ``(n, T, C)`` nearer to training than the guard allows."""
-        return int((self.guard.nearest(z) < self.copy_distance).sum())
+    @property
+    def integrated_shift(self) -> float:
+        """What normalisers by thermodynamic integration add to a log-ratio, nats."""
+        return sum(
+            leg.log_normaliser - leg.log_normaliser_integrated for leg in self.legs
+        )
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """Cross-fitted log-loss that the boosting of each leg ended with, nats."""
+        return {leg.name: leg.held_out_losses[-1] for leg in self.legs}
 
     def draw(
         self, num_samples: int, num_steps: int, generator: torch.Generator
@@ -154,12 +142,7 @@ class DualModel:
     def walk(
         self, num_steps: int, generator: torch.Generator
     ) -> tuple[DonorPaths, np.ndarray]:
-        """One chain from a reference draw: its distinct states and when it came there.
-
-        Returns
-        -------
-        States, ``S`` rows, and the number of the move that led to each, ``(S,)``.
-        """
+        """One chain from a reference draw, see :meth:`PathModel.walk`."""
         state = self.reference.start(1, generator)
         states, steps = [state], [0]
         for step in range(1, num_steps + 1):
@@ -172,23 +155,41 @@ class DualModel:
                 steps.append(step)
         return DonorPaths.cat(states), np.array(steps)
 
+    def facts(self) -> dict[str, Any]:
+        """Mean stay and what is plain about the legs."""
+        legs = [
+            {
+                "name": leg.name,
+                "log_normaliser": leg.log_normaliser,
+                "log_normaliser_integrated": leg.log_normaliser_integrated,
+                "held_out_losses": list(leg.held_out_losses),
+            }
+            for leg in self.legs
+        ]
+        return {"mean_block": self.mean_block, "legs": legs}
 
-class CopyGuard:
-    """A steep penalty on series nearer to a training series than ``distance``."""
+    def tensors(self) -> dict[str, Any]:
+        """Standardisation of the statistics and weights of the legs."""
+        return {
+            "features": {"mean": self.features.mean, "scale": self.features.scale},
+            "legs": {leg.name: leg.weights for leg in self.legs},
+        }
 
-    def __init__(self, train: Tensor, distance: float) -> None:
-        self.train, self.distance = train.reshape(len(train), -1), distance
-
-    def nearest(self, z: Tensor) -> Tensor:
-        """Distance to the nearest training series, ``(n,)``."""
-        return torch.cdist(z.reshape(len(z), -1), self.train).amin(1)
-
-    def __call__(self, z: Tensor) -> Tensor:
-        short = (1 - self.nearest(z) / self.distance).clamp(min=0)
-        return torch.where(short > 0, -50 - 1e3 * short, 0.0)
-
-
-def _copy_distance(z: Tensor) -> float:
-    flat = z.reshape(len(z), -1)
-    distance = torch.cdist(flat, flat).fill_diagonal_(torch.inf)
-    return float(distance.amin(1).quantile(COPY_QUANTILE))
+    @classmethod
+    def restore(
+        cls, shared: dict[str, Any], facts: dict[str, Any], tensors: dict[str, Any]
+    ) -> DualModel:
+        """The model again, see :meth:`PathModel.restore`."""
+        legs = tuple(
+            PathLeg(
+                weights=tensors["legs"][leg["name"]],
+                **{**leg, "held_out_losses": tuple(leg["held_out_losses"])},
+            )
+            for leg in facts["legs"]
+        )
+        return cls(
+            **shared,
+            features=StatisticsFeatures(shared["marginals"], **tensors["features"]),
+            legs=legs,
+            mean_block=facts["mean_block"],
+        )

@@ -15,20 +15,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from gluonts_dualkl.critics import StatisticsFeatures
 from gluonts_dualkl.destinations import atomic_path
 from gluonts_dualkl.frequencies import from_ordinals
 from gluonts_dualkl.gaussian import CausalGaussian
 from gluonts_dualkl.marginals import MarginalMap
 from gluonts_dualkl.model import DualModel
-from gluonts_dualkl.paths import PathLeg
+from gluonts_dualkl.path_model import PathModel
 from gluonts_dualkl.windows import Windows
 
 __all__ = ["FORMAT_VERSION", "load_generator", "save_generator"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CONFIG, FACTS, STATE = "gluonts-config.json", "generator.json", "generator-state.pt"
 TYPE = "gluonts_dualkl.generator.DualKLGenerator"
+MODELS: dict[str, type[PathModel]] = {model.kind: model for model in (DualModel,)}
 
 
 def save_generator(parts: dict[str, Any], path: Path, force: bool) -> None:
@@ -91,16 +91,18 @@ def _check_folder(path: Path) -> None:
         raise ValueError(_damaged(path, error)) from error
     if kind != TYPE:
         raise ValueError(f"the folder {str(path)!r} holds a {kind}, not a {TYPE}.")
-    if number > FORMAT_VERSION:
+    if number != FORMAT_VERSION:
+        older = number < FORMAT_VERSION
         raise ValueError(
             f"the model folder {str(path)!r} has format {number} and this version of "
-            f"gluonts_dualkl reads up to {FORMAT_VERSION}; upgrade gluonts_dualkl."
+            f"gluonts_dualkl reads format {FORMAT_VERSION}; "
+            + ("train the model again." if older else "upgrade gluonts_dualkl.")
         )
 
 
 def _facts(parts: dict[str, Any]) -> dict[str, Any]:
     windows: Windows = parts["windows"]
-    model: DualModel = parts["model"]
+    model: PathModel = parts["model"]
     return {
         "freq": windows.freq,
         "univariate": windows.univariate,
@@ -108,39 +110,35 @@ def _facts(parts: dict[str, Any]) -> dict[str, Any]:
         "num_steps": parts["num_steps"],
         "starts": [period.ordinal for period in windows.starts],
         "item_ids": list(windows.item_ids),
-        "mean_block": model.mean_block,
+        "path": model.kind,
         "copy_distance": model.copy_distance,
-        "legs": [
-            {
-                "name": leg.name,
-                "log_normaliser": leg.log_normaliser,
-                "log_normaliser_integrated": leg.log_normaliser_integrated,
-                "held_out_losses": list(leg.held_out_losses),
-            }
-            for leg in model.legs
-        ],
+        "model": model.facts(),
     }
 
 
 def _state(parts: dict[str, Any]) -> dict[str, Any]:
     windows: Windows = parts["windows"]
-    model: DualModel = parts["model"]
-    state: dict[str, dict[str, Any]] = {
-        "marginals": model.marginals.state(),
-        "gaussian": model.gaussian.state(),
-        "features": {"mean": model.features.mean, "scale": model.features.scale},
-        "legs": {leg.name: leg.weights for leg in model.legs},
-        "train": {"z": model.train},
-        "values": {"values": windows.values},
-        "static": windows.static,
-        "dynamic": windows.dynamic,
-        "channels": parts["channels"],
-        "held_out": parts["held_out"],
-        "validation": parts["validation"] or {},
-    }
+    model: PathModel = parts["model"]
+    return _on_cpu(
+        {
+            "marginals": model.marginals.state(),
+            "gaussian": model.gaussian.state(),
+            "train": {"z": model.train},
+            "model": model.tensors(),
+            "values": {"values": windows.values},
+            "static": windows.static,
+            "dynamic": windows.dynamic,
+            "channels": parts["channels"],
+            "held_out": parts["held_out"],
+            "validation": parts["validation"] or {},
+        }
+    )
+
+
+def _on_cpu(tree: dict[str, Any]) -> dict[str, Any]:
     return {
-        group: {name: torch.as_tensor(value).cpu() for name, value in tensors.items()}
-        for group, tensors in state.items()
+        name: _on_cpu(part) if isinstance(part, dict) else torch.as_tensor(part).cpu()
+        for name, part in tree.items()
     }
 
 
@@ -161,23 +159,13 @@ def _parts(
         dynamic=_numpy(state["dynamic"]),
         univariate=facts["univariate"],
     )
-    marginals = MarginalMap(**state["marginals"])
-    legs = tuple(
-        PathLeg(
-            weights=state["legs"][leg["name"]],
-            **{**leg, "held_out_losses": tuple(leg["held_out_losses"])},
-        )
-        for leg in facts["legs"]
-    )
-    model = DualModel(
-        marginals=marginals,
-        train=state["train"]["z"],
-        gaussian=CausalGaussian(**state["gaussian"]),
-        features=StatisticsFeatures(marginals, **state["features"]),
-        legs=legs,
-        mean_block=facts["mean_block"],
-        copy_distance=facts["copy_distance"],
-    )
+    shared = {
+        "marginals": MarginalMap(**state["marginals"]),
+        "train": state["train"]["z"],
+        "gaussian": CausalGaussian(**state["gaussian"]),
+        "copy_distance": facts["copy_distance"],
+    }
+    model = MODELS[facts["path"]].restore(shared, facts["model"], state["model"])
     return {
         "model": model,
         "windows": windows,
