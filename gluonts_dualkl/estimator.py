@@ -1,6 +1,8 @@
 """The estimator: a GluonTS dataset in, a trained generator out."""
 
+import inspect
 import logging
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,6 +10,7 @@ from gluonts.core.component import validated
 from gluonts.gluonts_tqdm import tqdm
 from gluonts.model import Estimator
 
+from gluonts_dualkl.critic_model import PARTITIONS, CriticModel
 from gluonts_dualkl.divergence import (
     fold_labels,
     held_out_ratios,
@@ -16,6 +19,8 @@ from gluonts_dualkl.divergence import (
 from gluonts_dualkl.generator import ChannelSelection, DualKLGenerator, resolve_device
 from gluonts_dualkl.missing import fill_missing
 from gluonts_dualkl.model import DualModel
+from gluonts_dualkl.noise_model import NoiseModel
+from gluonts_dualkl.path_model import PathModel
 from gluonts_dualkl.threads import single_threaded
 from gluonts_dualkl.types import Entries
 from gluonts_dualkl.windows import Windows, cut_windows, with_values
@@ -26,6 +31,11 @@ logger = logging.getLogger(__name__)
 
 MIN_SERIES = 20
 MIN_LENGTH = 4
+MODELS: dict[str, Any] = {
+    "recombination": DualModel,
+    **dict.fromkeys(PARTITIONS, CriticModel),
+    "noise": NoiseModel,
+}
 
 
 class DualKLEstimator(Estimator):
@@ -40,6 +50,16 @@ class DualKLEstimator(Estimator):
         series are cut into windows.
     stride
         Steps between windows of one series, ``length`` by default.
+    path
+        Path of laws from independent pixels to the data: ``"recombination"``, over a
+        Gaussian and recombined series, the default because it generates best;
+        ``"single"``, ``"line"`` and ``"tree"``, over partitions of the pixels with a
+        convolutional critic; ``"noise"``, over growing noise with a scalar potential.
+    path_settings
+        Further arguments of a path other than the default: those of
+        :meth:`~gluonts_dualkl.critic_model.CriticModel.fit` and
+        :meth:`~gluonts_dualkl.noise_model.NoiseModel.fit`, such as ``objective``,
+        ``orientation``, ``sampler`` and ``local_neighbours``.
     mean_block
         Mean number of steps that a synthetic series follows one donor before it may
         pass to another; by default a twelfth of ``length``, at least 4. Shorter is
@@ -68,6 +88,8 @@ class DualKLEstimator(Estimator):
         freq: str | None = None,
         length: int | None = None,
         stride: int | None = None,
+        path: str = "recombination",
+        path_settings: dict | None = None,
         mean_block: float | None = None,
         max_rounds: int = 16,
         step_size: float = 0.7,
@@ -87,6 +109,8 @@ class DualKLEstimator(Estimator):
         _check_range("num_folds", num_folds, 2, 20)
         _check_range("seed", seed, 0, None)
         self.freq, self.length, self.stride = freq, length, stride
+        self.path, self.path_settings = path, dict(path_settings or {})
+        _check_path(path, self.path_settings)
         self.mean_block, self.max_rounds = mean_block, max_rounds
         self.step_size, self.num_walkers = step_size, num_walkers
         self.num_steps, self.num_folds = num_steps, num_folds
@@ -146,19 +170,23 @@ class DualKLEstimator(Estimator):
             )
         return generator
 
-    def _fit(self, values: np.ndarray, fold: int) -> DualModel:
+    def _fit(self, values: np.ndarray, fold: int) -> PathModel:
         device = resolve_device(self.device)
         entropy = np.random.SeedSequence([self.seed, fold])
         state = int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1))
+        generator = torch.Generator(device).manual_seed(state)
+        settings = self.path_settings
+        if self.path == "recombination":
+            settings = {
+                "mean_block": self.mean_block,
+                "max_rounds": self.max_rounds,
+                "step_size": self.step_size,
+                "num_walkers": self.num_walkers,
+            }
+        elif self.path in PARTITIONS:
+            settings = {**settings, "path": self.path}
         with single_threaded():
-            return DualModel.fit(
-                values,
-                torch.Generator(device).manual_seed(state),
-                mean_block=self.mean_block,
-                max_rounds=self.max_rounds,
-                step_size=self.step_size,
-                num_walkers=self.num_walkers,
-            )
+            return MODELS[self.path].fit(values, generator, **settings)
 
     def _check_names(self, windows: Windows) -> None:
         names = self.channel_names
@@ -182,6 +210,24 @@ def _check_windows(windows: Windows) -> None:
             f"windows have {windows.length} steps and at least {MIN_LENGTH} are "
             "needed for dependence over time to show; choose a larger length."
         )
+
+
+def _check_path(path: str, settings: dict[str, Any]) -> None:
+    if path not in MODELS:
+        raise ValueError(f"path is {path!r}; choose from {', '.join(MODELS)}.")
+    if path == "recombination":
+        allowed: list[str] = []
+    else:
+        names = inspect.signature(MODELS[path].fit).parameters
+        allowed = [
+            name for name in names if name not in ("values", "generator", "path")
+        ]
+    for name in settings:
+        if name not in allowed:
+            known = f"it knows {', '.join(allowed)}" if allowed else "it takes none"
+            raise ValueError(
+                f"path_settings: {name!r} is unknown to {path!r}; {known}."
+            )
 
 
 def _check_range(

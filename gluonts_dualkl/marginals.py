@@ -39,6 +39,7 @@ from torch import Tensor
 
 __all__ = ["MarginalMap", "decimal_resolution"]
 
+KINDS = ("auto", "rank", "power")
 DISCRETE_SHARE = 0.25
 BOUND_SHARE = 0.02
 LEVEL_SHARE = 0.4
@@ -95,6 +96,13 @@ def _slopes(x: np.ndarray, z: np.ndarray) -> tuple[float, float]:
         float((x[i] - x[0]) / (z[i] - z[0])),
         float((x[-1] - x[j]) / (z[-1] - z[j])),
     )
+
+
+def _takes_power(channel: np.ndarray, kind: str) -> bool:
+    """Whether a channel gets the affine or logarithmic map."""
+    if kind not in KINDS:
+        raise ValueError(f"kind is {kind!r}; choose from {', '.join(KINDS)}")
+    return kind == "power" or (kind == "auto" and _is_level(channel))
 
 
 def _is_level(channel: np.ndarray) -> bool:
@@ -230,15 +238,19 @@ class MarginalMap:
     scale: Tensor
 
     @classmethod
-    def fit(cls, values: np.ndarray) -> MarginalMap:
-        """Fit the maps to ``values``, ``(N, T, C)``, finite."""
+    def fit(cls, values: np.ndarray, kind: str = "auto") -> MarginalMap:
+        """Fit the maps to ``values``, ``(N, T, C)``, finite.
+
+        ``kind`` is ``"auto"``, the choice that the module describes, or one map for all
+        channels: ``"rank"`` or ``"power"``, the affine or logarithmic one.
+        """
         knots_x, knots_z, tails, levels, steps = [], [], [], [], []
         for channel in np.moveaxis(np.asarray(values, np.float64), 2, 0):
             distinct, counts = np.unique(channel, return_counts=True)
             shares = counts / counts.sum()
             discrete = len(distinct) < DISCRETE_SHARE * channel.size
             low, high = _bounds(distinct, shares)
-            if len(distinct) > 1 and _is_level(channel):
+            if len(distinct) > 1 and _takes_power(channel, kind):
                 x, z = _power_knots(channel, low, high)
             else:
                 x, z = _rank_knots(distinct, shares, discrete)

@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from gluonts_dualkl.critic_model import CriticModel
 from gluonts_dualkl.destinations import atomic_path
 from gluonts_dualkl.frequencies import from_ordinals
 from gluonts_dualkl.gaussian import CausalGaussian
 from gluonts_dualkl.marginals import MarginalMap
 from gluonts_dualkl.model import DualModel
+from gluonts_dualkl.noise_model import NoiseModel
 from gluonts_dualkl.path_model import PathModel
 from gluonts_dualkl.windows import Windows
 
@@ -28,7 +30,9 @@ __all__ = ["FORMAT_VERSION", "load_generator", "save_generator"]
 FORMAT_VERSION = 2
 CONFIG, FACTS, STATE = "gluonts-config.json", "generator.json", "generator-state.pt"
 TYPE = "gluonts_dualkl.generator.DualKLGenerator"
-MODELS: dict[str, type[PathModel]] = {model.kind: model for model in (DualModel,)}
+MODELS: dict[str, type[PathModel]] = {
+    model.kind: model for model in (DualModel, CriticModel, NoiseModel)
+}
 
 
 def save_generator(parts: dict[str, Any], path: Path, force: bool) -> None:

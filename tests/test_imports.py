@@ -14,6 +14,7 @@ LEVELS = [
     {"windows", "files", "marginals", "gaussian", "statistics"},
     {"networks", "objectives", "partitions", "noise", "localised"},
     {"references", "critics", "training", "walks"},
+    {"annealing", "gradient_walk"},
     {"samplers", "path_model"},
     {"paths", "guards"},
     {"model", "critic_model", "noise_model"},
