@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import product
@@ -22,16 +21,12 @@ import pandas as pd
 
 from gluonts_dualkl.destinations import atomic_path
 from gluonts_dualkl.evaluation.nats import RIVALS
+from gluonts_dualkl.evaluation.rows import grow_table
 from gluonts_dualkl.evaluation.tasks import TASKS, Task, task
 
 __all__ = ["ESTIMATORS", "draw_figure", "main", "run_checks", "summarise"]
 
 TABLE, FIGURE = "truth.csv", "truth.png"
-COLUMNS = [
-    *("task", "truth", "series", "estimator", "seed"),
-    *("value", "lower", "upper", "integrated", "seconds"),
-]
-KEY = ["task", "series", "estimator", "seed"]
 SIZES = (50, 100, 200, 1000)
 PATHS = ("recombination", "single", "line", "tree", "noise")
 
@@ -75,29 +70,17 @@ def run_checks(
 
     Series of a task are the same for every estimator with the same seed.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / TABLE
-    table = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=COLUMNS)
-    done = set(table[KEY].itertuples(index=False, name=None))
-    for law, size, name, seed in product(tasks, sizes, estimators, range(seeds)):
-        if (law.name, size, name, seed) in done:
-            continue
-        began = time.perf_counter()
-        found = ESTIMATORS[name](law.sample(size, 1000 + seed), seed)
-        row = {
-            "task": law.name,
-            "truth": law.nats,
-            "series": size,
-            "estimator": name,
-            "seed": seed,
-            **found,
-            "seconds": time.perf_counter() - began,
-        }
-        new = pd.DataFrame([row], columns=COLUMNS)
-        table = pd.concat([table, new], ignore_index=True) if len(table) else new
-        with atomic_path(path, force=True) as temporary:
-            table.to_csv(temporary, index=False, float_format="%.4f")
-        yield table
+    keys = [
+        {"task": law.name, "series": size, "estimator": name, "seed": seed}
+        for law, size, name, seed in product(tasks, sizes, estimators, range(seeds))
+    ]
+    laws = {law.name: law for law in tasks}
+
+    def compute(task: str, series: int, estimator: str, seed: int) -> Estimate:
+        x = laws[task].sample(series, 1000 + seed)
+        return {"truth": laws[task].nats, **ESTIMATORS[estimator](x, seed)}
+
+    yield from grow_table(out / TABLE, keys, compute)
 
 
 def summarise(table: pd.DataFrame) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from gluonts_dualkl.divergence import (
     warn_above_ceiling,
 )
 from gluonts_dualkl.generator import ChannelSelection, DualKLGenerator, resolve_device
+from gluonts_dualkl.marginals import KINDS
 from gluonts_dualkl.missing import fill_missing
 from gluonts_dualkl.model import DualModel
 from gluonts_dualkl.noise_model import NoiseModel
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 MIN_SERIES = 20
 MIN_LENGTH = 4
+OWN = ("values", "generator", "path", "marginals")
 MODELS: dict[str, Any] = {
     "recombination": DualModel,
     **dict.fromkeys(PARTITIONS, CriticModel),
@@ -60,6 +62,9 @@ class DualKLEstimator(Estimator):
         :meth:`~gluonts_dualkl.critic_model.CriticModel.fit` and
         :meth:`~gluonts_dualkl.noise_model.NoiseModel.fit`, such as ``objective``,
         ``orientation``, ``sampler`` and ``local_neighbours``.
+    marginals
+        Marginal maps: ``"auto"`` chooses by channel, ``"rank"`` and ``"power"`` are the
+        same for all; see :class:`~gluonts_dualkl.marginals.MarginalMap`.
     mean_block
         Mean number of steps that a synthetic series follows one donor before it may
         pass to another; by default a twelfth of ``length``, at least 4. Shorter is
@@ -90,6 +95,7 @@ class DualKLEstimator(Estimator):
         stride: int | None = None,
         path: str = "recombination",
         path_settings: dict | None = None,
+        marginals: str = "auto",
         mean_block: float | None = None,
         max_rounds: int = 16,
         step_size: float = 0.7,
@@ -110,7 +116,12 @@ class DualKLEstimator(Estimator):
         _check_range("seed", seed, 0, None)
         self.freq, self.length, self.stride = freq, length, stride
         self.path, self.path_settings = path, dict(path_settings or {})
+        self.marginals = marginals
         _check_path(path, self.path_settings)
+        if marginals not in KINDS:
+            raise ValueError(
+                f"marginals is {marginals!r}; choose from {', '.join(KINDS)}."
+            )
         self.mean_block, self.max_rounds = mean_block, max_rounds
         self.step_size, self.num_walkers = step_size, num_walkers
         self.num_steps, self.num_folds = num_steps, num_folds
@@ -186,7 +197,9 @@ class DualKLEstimator(Estimator):
         elif self.path in PARTITIONS:
             settings = {**settings, "path": self.path}
         with single_threaded():
-            return MODELS[self.path].fit(values, generator, **settings)
+            return MODELS[self.path].fit(
+                values, generator, marginals=self.marginals, **settings
+            )
 
     def _check_names(self, windows: Windows) -> None:
         names = self.channel_names

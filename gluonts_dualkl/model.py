@@ -64,13 +64,14 @@ class DualModel(PathModel):
         step_size: float = 0.7,
         num_walkers: int = 600,
         num_steps: int = 10,
+        marginals: str = "auto",
     ) -> DualModel:
         """Fit to ``values`` ``(N, T, C)``, finite, no channel constant."""
         device = generator.device
-        marginals = MarginalMap.fit(values).to(device)
-        z = marginals.to_normal(torch.as_tensor(values, device=device))
+        maps = MarginalMap.fit(values, marginals).to(device)
+        z = maps.to_normal(torch.as_tensor(values, device=device))
         gaussian = CausalGaussian.select(z, generator)
-        features = StatisticsFeatures.fit(marginals, z)
+        features = StatisticsFeatures.fit(maps, z)
         block = mean_block or default_mean_block(z.shape[1])
         reference = Recombination(z, gaussian, block)
         distance = copy_distance(z)
@@ -89,7 +90,7 @@ class DualModel(PathModel):
             follow(walkers, "recombination", between, num_steps),
             follow(walkers, "data", above, num_steps),
         )
-        return cls(marginals, z, gaussian, distance, features, legs, block)
+        return cls(maps, z, gaussian, distance, features, legs, block)
 
     @cached_property
     def reference(self) -> Recombination:
