@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import torch
 from gluonts.dataset.field_names import FieldName
 
 from gluonts_dualkl.divergence import INTEGRATED, summarise
-from gluonts_dualkl.dual_space import embed
+from gluonts_dualkl.dual_space import dual_features, embed
 from gluonts_dualkl.missing import fill_missing
 from gluonts_dualkl.path_model import PathModel
 from gluonts_dualkl.serialization import load_generator, save_generator
@@ -210,8 +211,12 @@ class DualKLGenerator:
 
     def dual_space(self) -> DualSpace:
         """The training windows on the line of their cross-fitted levels, nats."""
+        return self._dual_space
+
+    @cached_property
+    def _dual_space(self) -> DualSpace:
         legs = [v for name, v in self.held_out.items() if name != INTEGRATED]
-        return embed(np.sum(legs, axis=0))
+        return embed(np.sum(legs, axis=0), dual_features(self.model))
 
     def walk(self, num_steps: int = 60, seed: int = 0) -> Walk:
         """The states that one chain of the sampler visits from a reference draw."""

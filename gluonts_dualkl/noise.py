@@ -23,11 +23,10 @@ time score, whose target with the angle ``t = pi s / 2`` is (Choi et al. 2022)
     d/dt log p_s(z | x) = cot(t) (|n|^2 - D) - x . n.
 
 The time score makes ``U`` agree across levels. Score matching says nothing of places
-far from the data, where the network digs wells that hold nearly all of ``Z``; so
-
-- persistent Metropolis chains at all levels join the training, and ``U`` is lowered at
-  data and raised at the chains (the maximum likelihood gradient, Tieleman 2008);
-- ``h`` is limited softly to be no deeper than it is at noised training series.
+far from the data, where the network digs wells that hold nearly all of ``Z``; so ``h``
+is limited softly to be no deeper than it is at noised training series. Walkers that
+join the training (maximum likelihood by persistent chains) were tried: more honest
+nats on one set, divergence on another; they are left out.
 
 ``log Z`` is found by annealed chains (Neal 2001) from ``Q`` downwards, in coordinates
 that whiten the Gaussian part at each level, so that only ``h`` is weighed: ``Z`` is
@@ -45,14 +44,14 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import elu, silu
+from torch.nn.functional import elu
 
 from gluonts_dualkl.annealing import anneal
-from gluonts_dualkl.walks import MALA, TARGET_ACCEPTANCE, LogDensity
+from gluonts_dualkl.potentials import Energy
+from gluonts_dualkl.walks import LogDensity
 
 __all__ = ["NoisePath"]
 
@@ -60,59 +59,12 @@ SMALLEST = 0.03
 LARGEST = 1 - 1e-3
 MARGIN = 0.1
 FLOOR_ROWS, FLOOR_MARGIN = 256, 3.0
-RENEWED = 0.02
 DECAY = 0.98
 STAGES, LEVELS = 8, 8
 CHAINS, MOVES = 128, 2
 STEP_SIZE = 2.0
-DILATIONS = (1, 2, 4)
 EVALUATION_ROWS = 512
 CHECK_EVERY = 50
-
-
-class _Energy(nn.Module):
-    """Local energies of series summed over time, ``h(z, s)`` of the module.
-
-    A residual dilated convolution over ``z`` and the noise that the Gaussian base
-    predicts, modulated by the angle and told the place in the window, gives fields
-    ``F`` and ``e``, ``(n, C + 1, T)``; ``h = sum_t (z_t . F_t + e_t)``.
-    """
-
-    def __init__(self, channels: int, width: int) -> None:
-        super().__init__()
-        self.inlet = nn.Conv1d(2 * channels + 5, width, 3, padding=1)
-        self.level = nn.Linear(8, width)
-        self.modulation = nn.Linear(width, 2 * width * len(DILATIONS))
-        self.blocks = nn.ModuleList(
-            nn.Conv1d(width, width, 3, padding=d, dilation=d) for d in DILATIONS
-        )
-        self.outlet = nn.Conv1d(width, channels + 1, 1)
-
-    @torch.no_grad()
-    def reset(self, generator: torch.Generator) -> None:
-        """Draw the weights; the outlet starts at zero, so that ``U`` is Gaussian."""
-        for name, weight in self.named_parameters():
-            if weight.ndim == 1 or name.startswith("outlet"):
-                weight.zero_()
-            else:
-                weight.normal_(generator=generator).div_(weight[0].numel() ** 0.5)
-
-    def forward(self, z: Tensor, noise: Tensor, angle: Tensor) -> Tensor:
-        """``h`` of series ``(n, T, C)`` at angles ``(n,)``, ``(n,)``."""
-        order = torch.arange(1, 6, device=z.device)
-        turns = 2 * order[:3] * angle[:, None]
-        odds = ((angle.sin() + 0.01) / (angle.cos() + 0.1)).log()[:, None] / 2
-        level = torch.cat([turns.cos(), turns.sin(), odds, odds.square()], 1)
-        modulation = self.modulation(silu(self.level(level)))[..., None]
-        shares = (torch.arange(z.shape[1], device=z.device) + 0.5) / z.shape[1]
-        place = (math.pi * order[:, None] * shares).cos().expand(len(z), -1, -1)
-        rows = z.transpose(1, 2)
-        hidden = self.inlet(torch.cat([rows, noise.transpose(1, 2), place], 1))
-        for block, factors in zip(self.blocks, modulation.chunk(len(DILATIONS), 1)):
-            scale, shift = factors.chunk(2, 1)
-            hidden = hidden + block(silu(hidden * (1 + scale) + shift))
-        fields = self.outlet(silu(hidden))
-        return (rows * fields[:, :-1]).sum((1, 2)) + fields[:, -1].sum(1)
 
 
 class NoisePath(nn.Module):
@@ -144,7 +96,7 @@ class NoisePath(nn.Module):
         super().__init__()
         self.length, self.channels, self.smallest = length, channels, smallest
         with torch.random.fork_rng(devices=[]):
-            self.energy = _Energy(channels, width)
+            self.energy = Energy(channels, width)
         self.register_buffer("values", torch.ones(length * channels))
         self.register_buffer("vectors", torch.eye(length * channels))
         self.register_buffer("losses", torch.zeros(0))
@@ -168,7 +120,6 @@ class NoisePath(nn.Module):
         time_weight: float = 0.1,
         patience: int = 8,
         smallest: float = SMALLEST,
-        walk_weight: float = 1e-3,
     ) -> NoisePath:
         """Train the potential on series ``train`` and stop by ``held_out``.
 
@@ -179,7 +130,7 @@ class NoisePath(nn.Module):
         covariance
             Covariance ``(T C, T C)`` of the Gaussian base; the identity if None.
         generator
-            Source of the weights, batches, noise and chains.
+            Source of the weights, batches and noise.
         max_steps, batch_size, learning_rate
             Most steps of Adam; series in a step, each with its own noise level.
         width
@@ -190,8 +141,6 @@ class NoisePath(nn.Module):
             Checks, one in 50 steps, without a better held-out loss before the end.
         smallest
             Smallest noise level ``s``.
-        walk_weight
-            Weight of the walkers' term, a nat; 0 for pure score matching.
 
         Raises
         ------
@@ -210,7 +159,6 @@ class NoisePath(nn.Module):
         mean, best, waited = copy.deepcopy(path), copy.deepcopy(path), 0
         losses: list[float] = []
         fixed = path._noised(held_out, EVALUATION_ROWS, generator)
-        walkers = _Walkers(path, batch_size, generator)
         for step in range(max_steps + 1):
             if step % CHECK_EVERY == 0 or step == max_steps:
                 losses.append(float(mean._residuals(*fixed)[0].mean()))
@@ -222,10 +170,6 @@ class NoisePath(nn.Module):
             batch = path._noised(train, batch_size, generator)
             space, time = path._residuals(*batch, create_graph=True)
             loss = space.mean() + time_weight * time.mean()
-            if walk_weight:
-                walkers.move(path, generator)
-                contrast = walkers.contrast(path, *batch)
-                loss = loss + walk_weight * contrast
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(path.energy.parameters(), 1.0)
@@ -245,7 +189,7 @@ class NoisePath(nn.Module):
 
     def score(self, z: Tensor, s: float | Tensor) -> Tensor:
         """``-grad U(z, s)``, the score of ``p_s``, ``(n, T, C)``."""
-        return -self._gradients(z, self._angle(z, s))[1]
+        return -self.gradients(z, self._angle(z, s))[1]
 
     def log_ratio(self, z: Tensor, s: float | None = None) -> Tensor:
         """``log p_s(z)/q(z)``, at the smallest ``s`` by default, ``(n,)``, nats.
@@ -288,48 +232,6 @@ class NoisePath(nn.Module):
         batch = self._noised(z.float(), EVALUATION_ROWS, generator)
         return float(self._residuals(*batch)[0].mean())
 
-    def sample(
-        self,
-        num_samples: int,
-        num_steps: int,
-        generator: torch.Generator,
-        *,
-        corrector_steps: int = 0,
-        final_steps: int = 0,
-    ) -> Tensor:
-        """Draw series by ancestral reverse diffusion, ``(n, T, C)``.
-
-        Parameters
-        ----------
-        num_samples, num_steps
-            Series, and steps of the noise level, equal in ``s``.
-        corrector_steps
-            Metropolis-adjusted Langevin moves on ``exp(-U(z, s))`` at every level,
-            preconditioned by ``S_s`` (predictor-corrector, Song et al. 2021; that the
-            score has a potential is what allows the acceptance).
-        final_steps
-            Further moves at the smallest level.
-
-        Returns
-        -------
-        ``E[x | z]`` at the smallest level, so without the noise left there.
-        """
-        if min(num_samples, num_steps) < 1:
-            raise ValueError(
-                f"num_samples is {num_samples} and num_steps {num_steps}; give at "
-                "least 1 of each"
-            )
-        shape = (num_samples, self.length, self.channels)
-        z = torch.randn(shape, generator=generator, device=self.values.device)
-        start, end = math.pi * LARGEST / 2, math.pi * self.smallest / 2
-        angles = torch.linspace(start, end, num_steps + 1).tolist()
-        size = STEP_SIZE * len(self.values) ** (-1 / 3)
-        for k, (old, new) in enumerate(zip(angles[:-1], angles[1:])):
-            z = self._ancestor(z, old, new, generator)
-            moves = corrector_steps + (final_steps if k == num_steps - 1 else 0)
-            z, size = self._correct(z, new, moves, size, generator)
-        return self._denoise(z, end)[0]
-
     def state(self) -> dict[str, Tensor]:
         """All that the path consists of, as tensors by name."""
         settings = torch.tensor([self.length, self.smallest], dtype=torch.float64)
@@ -366,7 +268,7 @@ class NoisePath(nn.Module):
             )
         return (math.pi / 2) * level.expand(len(z))
 
-    def _spread(self, angle: Tensor) -> Tensor:
+    def spread(self, angle: Tensor) -> Tensor:
         """Eigenvalues of ``S_s`` at angles ``(n,)``, ``(n, D)``."""
         a, b = angle.cos()[:, None], angle.sin()[:, None]
         return a.square() * self.values + b.square()
@@ -378,7 +280,7 @@ class NoisePath(nn.Module):
 
     def _parts(self, z: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
         """Gaussian part of ``U`` and weighted ``h`` before its limit, ``(n,)`` each."""
-        z, spread = z.float(), self._spread(angle)
+        z, spread = z.float(), self.spread(angle)
         a, b = angle.cos(), angle.sin()
         y = z.flatten(1) @ self.vectors
         base = 0.5 * (y.square() / spread + spread.log()).sum(1)
@@ -404,7 +306,7 @@ class NoisePath(nn.Module):
             self.floors[k] = self._parts(z, rows)[1].min() - FLOOR_MARGIN
         self.is_limited = True
 
-    def _gradients(
+    def gradients(
         self, z: Tensor, angle: Tensor, create_graph: bool = False
     ) -> tuple[Tensor, Tensor, Tensor]:
         """``U``, its gradient in ``z`` and its derivative in the angle."""
@@ -437,7 +339,7 @@ class NoisePath(nn.Module):
         The time target has the variance ``D (2 cot(t)^2 + 1)`` for white data.
         """
         a, b = angle.cos()[:, None, None], angle.sin()[:, None, None]
-        _, by_z, by_angle = self._gradients(a * x + b * noise, angle, create_graph)
+        _, by_z, by_angle = self.gradients(a * x + b * noise, angle, create_graph)
         cotangent, size = angle.cos() / angle.sin(), x[0].numel()
         excess = noise.square().sum((1, 2)) - size
         target = cotangent * excess - (x * noise).sum((1, 2))
@@ -450,7 +352,7 @@ class NoisePath(nn.Module):
         shape = (CHAINS, self.length, self.channels)
         y = torch.randn(shape, generator=generator, device=self.values.device)
         levels = torch.linspace(1.0, self.smallest, STAGES * LEVELS + 1)
-        laws = [self._whitened(angle) for angle in (math.pi / 2 * levels).tolist()]
+        laws = [self.whitened(angle) for angle in (math.pi / 2 * levels).tolist()]
         size = STEP_SIZE * len(self.values) ** (-1 / 3)
         for stage in range(STAGES):
             path = laws[stage * LEVELS : (stage + 1) * LEVELS + 1]
@@ -460,48 +362,10 @@ class NoisePath(nn.Module):
             integrated = result.log_normaliser_integrated
             self.log_normalisers_integrated[stage + 1 :] += integrated
 
-    def _denoise(self, z: Tensor, angle: float) -> tuple[Tensor, Tensor]:
-        """``E[x | z]`` and ``E[n | z]`` at one angle."""
-        rows = torch.full((len(z),), angle, device=z.device)
-        noise = math.sin(angle) * self._gradients(z, rows)[1]
-        return (z - math.sin(angle) * noise) / math.cos(angle), noise
-
-    def _ancestor(
-        self, z: Tensor, old: float, new: float, generator: torch.Generator
-    ) -> Tensor:
-        """A draw of ``p(z_new | z_old, x = E[x | z_old])`` (Ho, Jain & Abbeel 2020)."""
-        clean, noise = self._denoise(z, old)
-        shrink = 1 - (math.cos(old) / math.cos(new)) ** 2
-        fresh = math.sin(new) / math.sin(old) * math.sqrt(shrink)
-        kept = math.sqrt(math.sin(new) ** 2 - fresh**2)
-        draw = torch.randn(z.shape, generator=generator, device=z.device)
-        return math.cos(new) * clean + kept * noise + fresh * draw
-
-    def _correct(
-        self,
-        z: Tensor,
-        angle: float,
-        num_steps: int,
-        size: float,
-        generator: torch.Generator,
-    ) -> tuple[Tensor, float]:
-        """Metropolis moves at one angle; the step size drifts to a good acceptance."""
-        if num_steps == 0:
-            return z, size
-        scale = self._spread(z.new_tensor([angle])).sqrt()
-        sampler = MALA(self._whitened(angle), size)
-        state = sampler.init(((z.flatten(1) @ self.vectors) / scale).view_as(z))
-        for _ in range(num_steps):
-            state, info = sampler.step(state, generator)
-            drift = 0.5 * (float(info.probability.mean()) - TARGET_ACCEPTANCE)
-            sampler = replace(sampler, step_size=sampler.step_size * math.exp(drift))
-        z = ((state.z.flatten(1) * scale) @ self.vectors.T).view_as(z)
-        return z, sampler.step_size
-
-    def _whitened(self, angle: float | Tensor) -> LogDensity:
+    def whitened(self, angle: float | Tensor) -> LogDensity:
         """Log-density of ``y = S_s^-1/2 V' z`` at an angle; of ``N(0, I)`` if h = 0."""
         at = torch.as_tensor(angle, device=self.values.device).float().reshape(-1)
-        spread = self._spread(at)
+        spread = self.spread(at)
         shift = 0.5 * spread.log().sum(1)
 
         def log_density(y: Tensor) -> Tensor:
@@ -509,40 +373,6 @@ class NoisePath(nn.Module):
             return shift - self._potential(z.view_as(y), at.expand(len(y)))
 
         return log_density
-
-
-class _Walkers:
-    """Persistent chains at stratified levels, which follow the network."""
-
-    def __init__(self, path: NoisePath, rows: int, generator: torch.Generator) -> None:
-        shape = (rows, path.length, path.channels)
-        self.y = torch.randn(shape, generator=generator, device=path.values.device)
-        self.size = STEP_SIZE * len(path.values) ** (-1 / 3)
-
-    def move(self, path: NoisePath, generator: torch.Generator) -> None:
-        """One Metropolis move at new levels of the same strata; a few start anew."""
-        rows = len(self.y)
-        device = self.y.device
-        place = torch.rand(rows, generator=generator, device=device)
-        share = (torch.arange(rows, device=device) + place) / rows
-        s = path.smallest + (LARGEST - path.smallest) * share
-        self.angle = math.pi / 2 * s
-        fresh = torch.rand(rows, generator=generator, device=device) < RENEWED
-        noise = torch.randn(self.y.shape, generator=generator, device=device)
-        self.y = torch.where(fresh[:, None, None], noise, self.y)
-        sampler = MALA(path._whitened(self.angle), self.size)
-        state, info = sampler.step(sampler.init(self.y), generator)
-        self.y = state.z
-        drift = 0.5 * (float(info.probability.mean()) - TARGET_ACCEPTANCE)
-        self.size *= math.exp(drift)
-
-    def contrast(
-        self, path: NoisePath, x: Tensor, noise: Tensor, angle: Tensor
-    ) -> Tensor:
-        """``U`` of noised data less that of the walkers, mean over rows."""
-        a, b = angle.cos()[:, None, None], angle.sin()[:, None, None]
-        data = path._potential(a * x + b * noise, angle)
-        return (data + path._whitened(self.angle)(self.y)).mean()
 
 
 def _check_fit(

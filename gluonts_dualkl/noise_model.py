@@ -14,6 +14,7 @@ from gluonts_dualkl.marginals import MarginalMap
 from gluonts_dualkl.noise import NoisePath
 from gluonts_dualkl.partitions import causal_covariance
 from gluonts_dualkl.path_model import Draws, PathModel, copy_distance
+from gluonts_dualkl.reverse_diffusion import reverse_diffusion
 
 __all__ = ["NoiseModel"]
 
@@ -85,8 +86,8 @@ class NoiseModel(PathModel):
         self, num_samples: int, num_steps: int, generator: torch.Generator
     ) -> Draws:
         """Series by reverse diffusion with ``num_steps`` Langevin moves at the end."""
-        z = self.noise.sample(
-            num_samples, DIFFUSION_STEPS, generator, final_steps=num_steps
+        z = reverse_diffusion(
+            self.noise, num_samples, DIFFUSION_STEPS, generator, final_steps=num_steps
         )
         return self._related(z)
 
