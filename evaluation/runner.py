@@ -8,6 +8,7 @@ that was killed goes on where it stopped, and ends with the same table.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -34,6 +35,8 @@ from gluonts_dualkl.evaluation.cell import (
 from gluonts_dualkl.evaluation.sources import DataSource, find_sources
 
 __all__ = ["PAGE", "SETTINGS", "TABLE", "collect", "run_benchmark", "write_page"]
+
+logger = logging.getLogger(__name__)
 
 SETTINGS = "settings.json"
 TABLE = "scores.parquet"
@@ -84,6 +87,7 @@ def run_benchmark(
         Results folder.
     generators
         Names in :data:`~gluonts_dualkl.evaluation.baselines.BASELINES`, all by default.
+        Those that lack a package are skipped with a warning that names it.
     seeds
         Number of seeds, from 0. A seed fixes the split, the training and the draw.
     n_train
@@ -118,11 +122,9 @@ def run_benchmark(
         For unknown names, a folder that is not ours or was made with other settings,
         and data of which no set can be read. What fails later is in the table.
     """
-    from gluonts_dualkl.evaluation.baselines import BASELINES, baseline_class
+    from gluonts_dualkl.evaluation.baselines import BASELINES
 
-    names = list(dict.fromkeys(generators or BASELINES))
-    for name in names:
-        baseline_class(name)
+    names = _installed(list(dict.fromkeys(generators or BASELINES)))
     if seeds < 1:
         raise ValueError(f"seeds: {seeds}, expected 1 or more")
     if n_train is not None and n_train < 10:
@@ -138,6 +140,23 @@ def run_benchmark(
     with running_backend(backend, jobs, scheduler):
         _run(tasks, watch, score, streams=backend != "ray")
     return _save_table(folder)
+
+
+def _installed(names: Sequence[str]) -> list[str]:
+    """The generators that can run; the others are skipped with a word.
+
+    ``ValueError`` for unknown ones, and where none is left.
+    """
+    from gluonts_dualkl.evaluation.baselines import baseline_class
+
+    lacks = {name: baseline_class(name).lacks() for name in names}
+    for name, missing in lacks.items():
+        if missing:
+            logger.warning("%s is skipped: %s", name, missing)
+    kept = [name for name in names if not lacks[name]]
+    if not kept:
+        raise ValueError(f"generators: {'; '.join(lacks.values())}")
+    return kept
 
 
 def write_page(table: pd.DataFrame, out: str | Path) -> Path:

@@ -328,7 +328,7 @@ class DualKLGenerator:
                 near = self.model.count_near_copies(state.z)
             if near:
                 logger.warning(
-                    "%d of %d series drawn are nearer to a training series than 95 %% "
+                    "%d of %d series drawn are nearer to a training series than 97 %% "
                     "of these are to each other",
                     near,
                     BLOCK,

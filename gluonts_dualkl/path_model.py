@@ -22,7 +22,7 @@ from gluonts_dualkl.references import State
 
 __all__ = ["CopyGuard", "Draws", "PathModel", "copy_distance"]
 
-COPY_QUANTILE = 0.05
+COPY_QUANTILE = 0.03
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class PathModel(ABC):
     gaussian
         The Gaussian leg.
     copy_distance
-        Euclidean distance in normal scores under which a series counts as a copy: 5 %
+        Euclidean distance in normal scores under which a series counts as a copy: 3 %
         of the training series have a nearer neighbour.
     """
 
@@ -143,7 +143,7 @@ class CopyGuard:
 
 
 def copy_distance(z: Tensor) -> float:
-    """Distance to the nearest other series that 5 % of series ``z`` fall below."""
+    """Distance to the nearest other series that 3 % of series ``z`` fall below."""
     flat = z.reshape(len(z), -1)
     distance = torch.cdist(flat, flat).fill_diagonal_(torch.inf)
     return float(distance.amin(1).quantile(COPY_QUANTILE))

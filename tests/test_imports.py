@@ -32,7 +32,7 @@ LEVELS = [
     {"cuts", "localised"},
     {"dual_space"},
     {"generator"},
-    {"attributions", "estimator", "plot_style"},
+    {"attributions", "augmentation", "estimator", "plot_style"},
     {"explanation"},
     {"dual_plots", "explanation_plots"},
     {"plots"},

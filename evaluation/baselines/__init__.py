@@ -10,6 +10,7 @@ from gluonts_dualkl.evaluation.baselines.autoregressive import (
     VARResidualBootstrap,
     VARSimulation,
 )
+from gluonts_dualkl.evaluation.baselines.barycentre import DtwBarycentres
 from gluonts_dualkl.evaluation.baselines.base import Baseline
 from gluonts_dualkl.evaluation.baselines.bootstrap import (
     MovingBlocks,
@@ -23,7 +24,12 @@ from gluonts_dualkl.evaluation.baselines.classical import (
     Smote,
     TrainingCopies,
 )
+from gluonts_dualkl.evaluation.baselines.decomposition import StlBootstrap
+from gluonts_dualkl.evaluation.baselines.diffusion import EDM
+from gluonts_dualkl.evaluation.baselines.diffusion_ts import DiffusionTS
 from gluonts_dualkl.evaluation.baselines.dualkl import DualKL
+from gluonts_dualkl.evaluation.baselines.external import SdvPar, Tsgm
+from gluonts_dualkl.evaluation.baselines.gan import RCGAN, DoppelGANger
 from gluonts_dualkl.evaluation.baselines.gaussian import (
     GaussianCopula,
     PCAGaussian,
@@ -34,6 +40,10 @@ from gluonts_dualkl.evaluation.baselines.kernel import (
     KernelDensityEstimate,
     SchroedingerBridge,
 )
+from gluonts_dualkl.evaluation.baselines.koopman_vae import KoopmanVAE
+from gluonts_dualkl.evaluation.baselines.timegan import TimeGAN
+from gluonts_dualkl.evaluation.baselines.tsdiff import TSDiff
+from gluonts_dualkl.evaluation.baselines.vae import TimeVAE
 
 __all__ = ["BASELINES", "Baseline", "baseline_class"]
 
@@ -55,6 +65,18 @@ BASELINES: dict[str, type[Baseline]] = {
     "jitter": Jitter,
     "kernel_density": KernelDensityEstimate,
     "schroedinger_bridge": SchroedingerBridge,
+    "stl_bootstrap": StlBootstrap,
+    "dtw_barycentres": DtwBarycentres,
+    "timegan": TimeGAN,
+    "rcgan": RCGAN,
+    "doppelganger": DoppelGANger,
+    "timevae": TimeVAE,
+    "koopman_vae": KoopmanVAE,
+    "edm": EDM,
+    "diffusion_ts": DiffusionTS,
+    "tsdiff": TSDiff,
+    "tsgm": Tsgm,
+    "sdv_par": SdvPar,
 }
 
 

@@ -23,11 +23,14 @@ _LARGEST_ROOT = 0.999
 class VARSimulation(UnitBaseline):
     """VAR(p) with normal shocks around the mean course of the windows.
 
-    With standardised pixels, ``z_t = sum_k A_k z_{t-k} + e_t`` is
-    fitted to the steps of all windows by ridge regression; windows are never joined, so
-    there are no seams. Starts and shocks are normal with Ledoit-Wolf covariance. Where
-    the largest root ``r`` of the companion matrix is beyond one, ``A_k`` becomes
-    ``A_k (.999 / r)^k``, which moves every root in. Lütkepohl (2005), "New introduction
+    With standardised pixels, ``z_t = sum_k A_k z_{t-k} + e_t`` is fitted to the steps
+    of all windows by ridge regression; windows are never joined, so there are no seams.
+    The ``VAR`` of statsmodels cannot serve: it takes one record and has no penalty, so
+    that windows would have to be joined, with a false step at every seam. On one
+    record, without a penalty, the coefficients are the same. Starts and shocks are
+    normal with Ledoit-Wolf covariance. Where the largest root ``r`` of the companion
+    matrix is beyond one, ``A_k`` becomes ``A_k (.999 / r)^k``, which moves every root
+    in. Lütkepohl (2005), "New introduction
     to multiple time series analysis".
 
     Parameters

@@ -113,6 +113,11 @@ class Baseline(ABC):
         baseline._load(folder)
         return baseline
 
+    @classmethod
+    def lacks(cls) -> str:
+        """What has to be installed before this baseline can be fitted, or ``""``."""
+        return ""
+
     @property
     def arguments(self) -> dict[str, Any]:
         """Constructor arguments."""

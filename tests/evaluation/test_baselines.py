@@ -5,6 +5,7 @@ import pytest
 
 from gluonts_dualkl.evaluation.baselines import BASELINES, Baseline, baseline_class
 from gluonts_dualkl.evaluation.baselines.base import draw_shrunk
+from gluonts_dualkl.evaluation.baselines.deep import DeepBaseline
 from gluonts_dualkl.evaluation.baselines.tuning import tune
 
 NUM, LENGTH = 60, 16
@@ -13,9 +14,15 @@ QUICK = {
         "max_rounds": 2,
         "num_walkers": 100,
         "num_steps": 5,
-    }
+    },
 }
-LEARNERS = sorted(set(BASELINES) - {"independent_marginals"})
+# the deep and external ones have tests of their own
+QUICK_NAMES = [
+    name
+    for name, kind in BASELINES.items()
+    if not issubclass(kind, DeepBaseline) and not kind.lacks()
+]
+LEARNERS = sorted(set(QUICK_NAMES) - {"independent_marginals"})
 
 
 def make(name, **options):
@@ -48,7 +55,7 @@ def windows():
     return np.concatenate([x, steps, np.full_like(steps, 3.0)], axis=2)
 
 
-@pytest.fixture(scope="module", params=list(BASELINES))
+@pytest.fixture(scope="module", params=QUICK_NAMES)
 def fitted(request, windows):
     return request.param, make(request.param).fit(windows)
 
