@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         split_blocks,
         split_items,
     )
+    from gluonts_dualkl.evaluation.forecasting.ratio import choose_ratio
+    from gluonts_dualkl.evaluation.forecasting.study import evaluate_augmentation
     from gluonts_dualkl.evaluation.metrics import ALL_METRICS, METRICS, Metric
     from gluonts_dualkl.evaluation.oracles import ORACLES
     from gluonts_dualkl.evaluation.protocol import (
@@ -40,9 +42,11 @@ __all__ = [
     "Metric",
     "admissibility",
     "aggregate_seeds",
+    "choose_ratio",
     "compare_generators",
     "describe",
     "draw_critical_difference",
+    "evaluate_augmentation",
     "evaluate_generator",
     "example_arrays",
     "fidelity_at_novelty",
@@ -61,9 +65,11 @@ _HOME = {
     "Metric": "metrics",
     "admissibility": "protocol",
     "aggregate_seeds": "protocol",
+    "choose_ratio": "forecasting.ratio",
     "compare_generators": "comparison",
     "describe": "verdict",
     "draw_critical_difference": "comparison",
+    "evaluate_augmentation": "forecasting.study",
     "evaluate_generator": "scoring",
     "example_arrays": "datasets",
     "fidelity_at_novelty": "protocol",

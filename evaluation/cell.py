@@ -22,7 +22,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gluonts_dualkl.destinations import atomic_path
+from gluonts_dualkl.data.destinations import atomic_path
 
 __all__ = [
     "COLUMNS",

@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from gluonts_dualkl import DualKLEstimator
-from gluonts_dualkl.destinations import atomic_path
+from gluonts_dualkl.data.destinations import atomic_path
+from gluonts_dualkl.data.files import write_dataset
+from gluonts_dualkl.data.windows import dataset_from_frame, dataset_to_array
 from gluonts_dualkl.evaluation.datasets import load_example, split_items
 from gluonts_dualkl.evaluation.demo_page import PAGE, write_page
 from gluonts_dualkl.evaluation.demo_words import Row, headline
@@ -25,10 +27,8 @@ from gluonts_dualkl.evaluation.oracles import (
     shrunk_gaussian,
     training_copies,
 )
-from gluonts_dualkl.files import write_dataset
-from gluonts_dualkl.pictures import save_pictures
+from gluonts_dualkl.plotting.pictures import save_pictures
 from gluonts_dualkl.types import DataEntry, Divergence
-from gluonts_dualkl.windows import dataset_from_frame, dataset_to_array
 
 __all__ = ["print_table", "run_demo", "score"]
 

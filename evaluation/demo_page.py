@@ -48,7 +48,7 @@ def write_page(
     ----------
     folder
         Folder that holds the pictures of
-        :func:`~gluonts_dualkl.pictures.save_pictures`.
+        :func:`~gluonts_dualkl.plotting.pictures.save_pictures`.
     rows
         Scores of the generator, of training copies and of the simple generators.
     num_series

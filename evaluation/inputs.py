@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from gluonts_dualkl.data.windows import dataset_to_array
 from gluonts_dualkl.types import DataEntry
-from gluonts_dualkl.windows import dataset_to_array
 
 __all__ = ["as_series", "as_sets", "check_sets", "fill_missing"]
 

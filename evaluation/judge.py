@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from gluonts_dualkl.destinations import atomic_path
+from gluonts_dualkl.data.destinations import atomic_path
+from gluonts_dualkl.data.files import read_dataset
+from gluonts_dualkl.data.windows import cut_windows, dataset_from_array
 from gluonts_dualkl.evaluation.scoring import evaluate_generator
-from gluonts_dualkl.files import read_dataset
 from gluonts_dualkl.types import DataEntry
-from gluonts_dualkl.windows import cut_windows, dataset_from_array
 
 __all__ = ["PAGE", "SCORES", "judge_files"]
 
@@ -41,13 +41,13 @@ def judge_files(
     Parameters
     ----------
     train, held_out, synthetic
-        Files as :func:`~gluonts_dualkl.files.read_dataset` reads them. Channels of the
-        others are taken by the names of those of train.
+        Files as :func:`~gluonts_dualkl.data.files.read_dataset` reads them. Channels of
+        the others are taken by the names of those of train.
     out
         Folder for ``scores.csv``, ``scores.parquet`` and ``index.html``, which appears
         when all is complete.
     item_id, timestamp, channels, freq
-        See :func:`~gluonts_dualkl.files.read_dataset`.
+        See :func:`~gluonts_dualkl.data.files.read_dataset`.
     length
         Steps of a window; by default series are taken whole.
     fast, seed

@@ -30,7 +30,7 @@ from gluonts_dualkl.evaluation.report_ranks import (
     ranks,
     unique,
 )
-from gluonts_dualkl.plot_style import new_figure
+from gluonts_dualkl.plotting.plot_style import new_figure
 
 __all__ = ["Benchmark"]
 

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gluonts_dualkl.plot_style import (
+from gluonts_dualkl.plotting.plot_style import (
     FAINT,
     INK,
     LABEL,

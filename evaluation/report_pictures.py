@@ -1,4 +1,4 @@
-"""Pictures of a report, composed on the Axes of :mod:`gluonts_dualkl.plots`.
+"""Pictures of a report, composed on the Axes of :mod:`gluonts_dualkl.plotting.plots`.
 
 Real held-out series are dark grey, synthetic ones orange, training ones blue; shapes
 and dashes repeat what the colours say. Series are arrays ``(N, T, C)`` without NaN;
@@ -17,7 +17,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from gluonts_dualkl.evaluation.metrics._common import distances, flat
-from gluonts_dualkl.plot_style import (
+from gluonts_dualkl.plotting.plot_style import (
     CLUSTERS,
     INK,
     LABEL,
@@ -31,7 +31,7 @@ from gluonts_dualkl.plot_style import (
     new_figure,
     time_label,
 )
-from gluonts_dualkl.plots import plot_series
+from gluonts_dualkl.plotting.plots import plot_series
 
 __all__ = [
     "draw_correlations",

@@ -20,7 +20,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from gluonts_dualkl.destinations import atomic_path, check_destination
+from gluonts_dualkl.data.destinations import atomic_path, check_destination
 from gluonts_dualkl.evaluation.backends import check_backend, running_backend
 from gluonts_dualkl.evaluation.cell import (
     Cell,
@@ -132,7 +132,7 @@ def run_benchmark(
     check_backend(backend, jobs, scheduler)
     sources = find_sources(data, only, length)
     settings = Settings(n_train=n_train, length=length, fast=fast, tune=tune)
-    folder = _open_folder(Path(out).expanduser(), settings, resume, force)
+    folder = open_folder(Path(out).expanduser(), settings, resume, force)
     tasks, failed, total = _plan(folder, sources, names, seeds, settings, retry)
     watch = _Watch(progress, total - len(tasks) - len(failed), total)
     for cell, error in failed:
@@ -196,7 +196,7 @@ def _save_table(folder: Path) -> pd.DataFrame:
     return table
 
 
-def _open_folder(out: Path, settings: Settings, resume: bool, force: bool) -> Path:
+def open_folder(out: Path, settings: Settings, resume: bool, force: bool) -> Path:
     """Make the results folder, or check that the run fits what is in it."""
     if out.exists() and not (resume or force):
         raise FileExistsError(f"{str(out)!r} exists; resume it, or replace it by force")

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
+from gluonts_dualkl.data.files import read_dataset
+from gluonts_dualkl.data.windows import cut_windows
 from gluonts_dualkl.evaluation.datasets import (
     EXAMPLES,
     example_arrays,
     split_blocks,
     split_items,
 )
-from gluonts_dualkl.files import read_dataset
-from gluonts_dualkl.windows import cut_windows
 
 __all__ = ["DataSource", "find_sources"]
 

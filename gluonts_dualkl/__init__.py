@@ -10,20 +10,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gluonts_dualkl.estimator import DualKLEstimator
-    from gluonts_dualkl.generator import DualKLGenerator
-    from gluonts_dualkl.windows import (
+    from gluonts_dualkl.augmentation import SyntheticDataset, augment
+    from gluonts_dualkl.data.windows import (
         dataset_from_array,
         dataset_from_frame,
         dataset_to_array,
         dataset_to_frame,
     )
+    from gluonts_dualkl.estimator import DualKLEstimator
+    from gluonts_dualkl.generator import DualKLGenerator
 
 __version__ = "0.1.0"
 
 __all__ = [
     "DualKLEstimator",
     "DualKLGenerator",
+    "SyntheticDataset",
+    "augment",
     "dataset_from_array",
     "dataset_from_frame",
     "dataset_to_array",
@@ -33,10 +36,12 @@ __all__ = [
 _HOME = {
     "DualKLEstimator": "estimator",
     "DualKLGenerator": "generator",
-    "dataset_from_array": "windows",
-    "dataset_from_frame": "windows",
-    "dataset_to_array": "windows",
-    "dataset_to_frame": "windows",
+    "SyntheticDataset": "augmentation",
+    "augment": "augmentation",
+    "dataset_from_array": "data.windows",
+    "dataset_from_frame": "data.windows",
+    "dataset_to_array": "data.windows",
+    "dataset_to_frame": "data.windows",
 }
 
 

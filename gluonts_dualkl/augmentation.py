@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from gluonts.dataset.field_names import FieldName
 
-from gluonts_dualkl.frequencies import same_freq
+from gluonts_dualkl.data.frequencies import same_freq
 from gluonts_dualkl.types import DataEntry, Entries
 
 __all__ = ["AugmentedDataset", "SyntheticDataset", "augment"]

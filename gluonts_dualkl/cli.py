@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gluonts_dualkl import cli_evaluation
+from gluonts_dualkl import cli_augment, cli_evaluation
 from gluonts_dualkl.cli_common import (
     Commands,
     Device,
@@ -128,11 +128,11 @@ def train(
     A table has one row for each series and time step, with the columns item_id,
     timestamp and one for each channel.
     """
-    from gluonts_dualkl.destinations import atomic_path
+    from gluonts_dualkl.data.destinations import atomic_path
 
     check_out(out, force, MODEL_SIGN)
     from gluonts_dualkl import DualKLEstimator
-    from gluonts_dualkl.files import read_dataset
+    from gluonts_dualkl.data.files import read_dataset
 
     begin = time.perf_counter()
     with reporting(quiet):
@@ -180,7 +180,7 @@ def generate(
     quiet: Quiet = False,
 ) -> None:
     """Generate new series with a trained MODEL and write them to a file."""
-    from gluonts_dualkl.files import write_dataset
+    from gluonts_dualkl.data.files import write_dataset
 
     check_out(out, force, DATASET_SIGN)
     generator = _load(model, device)
@@ -220,11 +220,11 @@ def plot(
     quiet: Quiet = False,
 ) -> None:
     """Draw a MODEL: series, dual space with clusters, a walk, divergence."""
-    from gluonts_dualkl.destinations import atomic_path
+    from gluonts_dualkl.data.destinations import atomic_path
 
     check_out(out, force, PICTURES_SIGN)
     generator = _load(model, "cpu")
-    from gluonts_dualkl.pictures import save_overview, save_pictures
+    from gluonts_dualkl.plotting.pictures import save_overview, save_pictures
 
     with reporting(quiet), atomic_path(out, force, PICTURES_SIGN) as path:
         if out.suffix.lower() == ".png":
@@ -254,6 +254,7 @@ def demo(
 
 app.command()(cli_evaluation.evaluate)
 app.command()(cli_evaluation.benchmark)
+app.command()(cli_augment.augment_benchmark)
 
 
 def _load(model: Path, device: str) -> DualKLGenerator:

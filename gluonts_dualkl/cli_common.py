@@ -77,7 +77,7 @@ class Commands(TyperGroup):
 
 def check_out(out: Path, force: bool, sign: str) -> None:
     """Refuse what must not be replaced, before any work is done."""
-    from gluonts_dualkl.destinations import check_destination
+    from gluonts_dualkl.data.destinations import check_destination
 
     if out.exists() and not force:
         raise FileExistsError(

@@ -10,21 +10,21 @@ from gluonts.core.component import validated
 from gluonts.gluonts_tqdm import tqdm
 from gluonts.model import Estimator
 
-from gluonts_dualkl.critic_model import PARTITIONS, CriticModel
-from gluonts_dualkl.divergence import (
+from gluonts_dualkl.analysis.divergence import (
     fold_labels,
     held_out_ratios,
     warn_above_ceiling,
 )
+from gluonts_dualkl.data.missing import fill_missing
+from gluonts_dualkl.data.windows import Windows, cut_windows, with_values
 from gluonts_dualkl.generator import ChannelSelection, DualKLGenerator, resolve_device
-from gluonts_dualkl.marginals import KINDS
-from gluonts_dualkl.missing import fill_missing
-from gluonts_dualkl.model import DualModel
-from gluonts_dualkl.noise_model import NoiseModel
-from gluonts_dualkl.path_model import PathModel
+from gluonts_dualkl.laws.marginals import KINDS
+from gluonts_dualkl.models.base import PathModel
+from gluonts_dualkl.models.noise import NoiseModel
+from gluonts_dualkl.models.partition import PARTITIONS, CriticModel
+from gluonts_dualkl.models.recombination import DualModel
 from gluonts_dualkl.threads import single_threaded
 from gluonts_dualkl.types import Entries
-from gluonts_dualkl.windows import Windows, cut_windows, with_values
 
 __all__ = ["DualKLEstimator"]
 
@@ -59,12 +59,12 @@ class DualKLEstimator(Estimator):
         convolutional critic; ``"noise"``, over growing noise with a scalar potential.
     path_settings
         Further arguments of a path other than the default: those of
-        :meth:`~gluonts_dualkl.critic_model.CriticModel.fit` and
-        :meth:`~gluonts_dualkl.noise_model.NoiseModel.fit`, such as ``objective``,
+        :meth:`~gluonts_dualkl.models.partition.CriticModel.fit` and
+        :meth:`~gluonts_dualkl.models.noise.NoiseModel.fit`, such as ``objective``,
         ``orientation``, ``sampler`` and ``local_neighbours``.
     marginals
         Marginal maps: ``"auto"`` chooses by channel, ``"rank"`` and ``"power"`` are the
-        same for all; see :class:`~gluonts_dualkl.marginals.MarginalMap`.
+        same for all; see :class:`~gluonts_dualkl.laws.marginals.MarginalMap`.
     mean_block
         Mean number of steps that a synthetic series follows one donor before it may
         pass to another; by default a twelfth of ``length``, at least 4. Shorter is

@@ -16,14 +16,14 @@ import pandas as pd
 import torch
 from gluonts.dataset.field_names import FieldName
 
-from gluonts_dualkl.divergence import INTEGRATED, summarise
-from gluonts_dualkl.dual_space import dual_features, embed
-from gluonts_dualkl.missing import fill_missing
-from gluonts_dualkl.path_model import PathModel
+from gluonts_dualkl.analysis.divergence import INTEGRATED, summarise
+from gluonts_dualkl.analysis.dual_space import dual_features, embed
+from gluonts_dualkl.data.missing import fill_missing
+from gluonts_dualkl.data.windows import Windows, cut_windows
+from gluonts_dualkl.models.base import PathModel
 from gluonts_dualkl.serialization import load_generator, save_generator
 from gluonts_dualkl.threads import single_threaded
 from gluonts_dualkl.types import DataEntry, Divergence, DualSpace, Entries, Walk
-from gluonts_dualkl.windows import Windows, cut_windows
 
 __all__ = ["DualKLGenerator", "resolve_device"]
 

@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from gluonts_dualkl.critic_model import CriticModel
-from gluonts_dualkl.destinations import atomic_path
-from gluonts_dualkl.frequencies import from_ordinals
-from gluonts_dualkl.gaussian import CausalGaussian
-from gluonts_dualkl.marginals import MarginalMap
-from gluonts_dualkl.model import DualModel
-from gluonts_dualkl.noise_model import NoiseModel
-from gluonts_dualkl.path_model import PathModel
-from gluonts_dualkl.windows import Windows
+from gluonts_dualkl.data.destinations import atomic_path
+from gluonts_dualkl.data.frequencies import from_ordinals
+from gluonts_dualkl.data.windows import Windows
+from gluonts_dualkl.laws.gaussian import CausalGaussian
+from gluonts_dualkl.laws.marginals import MarginalMap
+from gluonts_dualkl.models.base import PathModel
+from gluonts_dualkl.models.noise import NoiseModel
+from gluonts_dualkl.models.partition import CriticModel
+from gluonts_dualkl.models.recombination import DualModel
 
 __all__ = ["FORMAT_VERSION", "load_generator", "save_generator"]
 

@@ -3,7 +3,7 @@
 Vocabulary: a sample is a window of ``T`` time steps by ``C`` channels; ``N`` real
 samples train a generator and ``n`` samples are drawn from it, so arrays are
 ``(N, T, C)`` or ``(n, T, C)``. ``x`` is a sample in its original units, ``z`` the same
-sample in normal scores (see :mod:`gluonts_dualkl.marginals`). Divergences and
+sample in normal scores (see :mod:`gluonts_dualkl.laws.marginals`). Divergences and
 log-ratios are in nats. This module imports nothing else of the package.
 """
 

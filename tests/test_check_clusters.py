@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gluonts_dualkl.evaluation import check_clusters
-from gluonts_dualkl.evaluation.check_clusters import CASES, Case, draw_mixture, passes
+from gluonts_dualkl.evaluation.checks import clusters as check_clusters
+from gluonts_dualkl.evaluation.checks.clusters import CASES, Case, draw_mixture, passes
 
 TINY = {"num_folds": 2, "num_walkers": 60, "max_rounds": 1}
 

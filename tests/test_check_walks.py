@@ -9,8 +9,8 @@ import pytest
 import torch
 from laws import ar1
 
-from gluonts_dualkl.evaluation import check_walks
-from gluonts_dualkl.evaluation.check_walks import (
+from gluonts_dualkl.evaluation.checks import walks as check_walks
+from gluonts_dualkl.evaluation.checks.walks import (
     analytic,
     gradient_walks,
     largest_score,

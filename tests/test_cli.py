@@ -200,7 +200,7 @@ def test_a_defect_of_ours_is_not_hidden(monkeypatch, table, tmp_path):
     def fail(*args, **kwargs):
         raise KeyError("defect")
 
-    monkeypatch.setattr("gluonts_dualkl.files.read_dataset", fail)
+    monkeypatch.setattr("gluonts_dualkl.data.files.read_dataset", fail)
     result = run("train", table, "--out", tmp_path / "model")
     assert isinstance(result.exception, KeyError)
 
@@ -229,7 +229,7 @@ def test_generated_tables(trained, tmp_path, name):
 
 @pytest.mark.parametrize("name", ["new.jsonl", "new"])
 def test_generated_gluonts_data_train_again(trained, tmp_path, name):
-    from gluonts_dualkl.files import read_dataset
+    from gluonts_dualkl.data.files import read_dataset
 
     out = tmp_path / name
     result = run("generate", trained[0], "-n", 3, "--out", out, "--prefix", "a")

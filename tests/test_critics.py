@@ -5,9 +5,9 @@ import pytest
 import torch
 from laws import ar1
 
-from gluonts_dualkl.critics import StatisticsFeatures, fit_leg, log_loss
-from gluonts_dualkl.marginals import MarginalMap
-from gluonts_dualkl.statistics import series_statistics
+from gluonts_dualkl.critics.linear import StatisticsFeatures, fit_leg, log_loss
+from gluonts_dualkl.laws.marginals import MarginalMap
+from gluonts_dualkl.laws.statistics import series_statistics
 
 
 def seeded(seed=0):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from gluonts_dualkl.cuts import cut_tree, greedy_cuts
-from gluonts_dualkl.group_divergence import (
+from gluonts_dualkl.analysis.cuts import cut_tree, greedy_cuts
+from gluonts_dualkl.analysis.group_divergence import (
     GaussianDivergence,
     draw_unimodal,
     principal_features,

@@ -5,14 +5,14 @@ import pytest
 import torch
 from laws import ar1, ar1_total_correlation
 
-from gluonts_dualkl.divergence import (
+from gluonts_dualkl.analysis.divergence import (
     INTEGRATED,
     fold_labels,
     held_out_ratios,
     summarise,
     warn_above_ceiling,
 )
-from gluonts_dualkl.model import DualModel
+from gluonts_dualkl.models.recombination import DualModel
 
 
 def ratios(num_series=200, gaussian=10.0, data=0.0, seed=0):

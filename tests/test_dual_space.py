@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from gluonts_dualkl.dual_space import embed
+from gluonts_dualkl.analysis.dual_space import embed
 
 
 def mixture(seed, sizes=(70, 70, 60), means=(0.0, 8.0, 18.0)):

@@ -11,7 +11,7 @@ from gluonts.dataset.pandas import PandasDataset
 from gluonts.dataset.split import split
 
 from gluonts_dualkl import DualKLEstimator
-from gluonts_dualkl.files import write_dataset
+from gluonts_dualkl.data.files import write_dataset
 
 
 def train(data, **options):

@@ -10,8 +10,8 @@ from conftest import SMALL
 from laws import ar1, ar1_total_correlation
 
 from gluonts_dualkl import DualKLEstimator, dataset_from_array
-from gluonts_dualkl.dual_space import dual_features, embed
-from gluonts_dualkl.explanation import (
+from gluonts_dualkl.analysis.dual_space import dual_features, embed
+from gluonts_dualkl.analysis.explanation import (
     attribution,
     attribution_along,
     causal_nats,
@@ -25,7 +25,7 @@ from gluonts_dualkl.explanation import (
     nearest_real,
     smooth_log_ratio,
 )
-from gluonts_dualkl.gaussian import CausalGaussian
+from gluonts_dualkl.laws.gaussian import CausalGaussian
 
 
 def law(length=7, channels=3, seed=0):

@@ -7,9 +7,10 @@ import matplotlib
 import numpy as np
 import pytest
 
-from gluonts_dualkl.cuts import CutNode
-from gluonts_dualkl.explanation import ChannelDependency
-from gluonts_dualkl.explanation_plots import (
+from gluonts_dualkl.analysis.cuts import CutNode
+from gluonts_dualkl.analysis.explanation import ChannelDependency
+from gluonts_dualkl.analysis.localised import LocalDivergences
+from gluonts_dualkl.plotting.explanation_plots import (
     plot_attribution,
     plot_channel_dependency,
     plot_cut_tree,
@@ -17,8 +18,7 @@ from gluonts_dualkl.explanation_plots import (
     plot_nearest_real,
     plot_scales,
 )
-from gluonts_dualkl.localised import LocalDivergences
-from gluonts_dualkl.plot_style import new_figure
+from gluonts_dualkl.plotting.plot_style import new_figure
 
 NAMES = ["wind (kn)", "pressure (hPa)"]
 

@@ -16,9 +16,9 @@ from gluonts.dataset.common import (
 )
 from gluonts.dataset.jsonl import JsonLinesWriter
 
-from gluonts_dualkl.destinations import atomic_path, check_destination
-from gluonts_dualkl.files import read_dataset, write_dataset
-from gluonts_dualkl.windows import dataset_from_array
+from gluonts_dualkl.data.destinations import atomic_path, check_destination
+from gluonts_dualkl.data.files import read_dataset, write_dataset
+from gluonts_dualkl.data.windows import dataset_from_array
 
 TABLES = ["d.csv", "d.csv.gz", "d.parquet"]
 JSON_LINES = ["d.jsonl", "d.jsonl.gz", "d.json"]
@@ -104,7 +104,7 @@ class TestRoundTrips:
         assert [e["item_id"] for e in read] == list(map(str, range(1100)))
 
     def test_memory_does_not_grow(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("gluonts_dualkl.files._SERIES_PER_BLOCK", 16)
+        monkeypatch.setattr("gluonts_dualkl.data.files._SERIES_PER_BLOCK", 16)
 
         def peak(num_series):
             template = dataset_from_array(np.ones((1, 24, 4)), "h")[0]

@@ -3,7 +3,7 @@ import pytest
 import torch
 from laws import ar1, ar1_total_correlation
 
-from gluonts_dualkl.gaussian import CausalGaussian
+from gluonts_dualkl.laws.gaussian import CausalGaussian
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from gluonts_dualkl.dual_space import embed
-from gluonts_dualkl.guards import (
+from gluonts_dualkl.analysis.dual_space import embed
+from gluonts_dualkl.walks.guards import (
     Guards,
     LevelGuard,
     NeighbourGuard,
@@ -52,8 +52,9 @@ def test_level_excess_is_a_share_of_the_band():
 
 
 def test_levels_of_a_dual_space():
-    levels = np.random.default_rng(0).normal(size=200)
-    space = embed(levels)
+    rng = np.random.default_rng(0)
+    levels = rng.normal(size=200)
+    space = embed(levels, rng.normal(size=(200, 2)))
     mask, counts = Guards(LevelGuard.of(space)).check(
         noise(200), torch.as_tensor(levels)
     )

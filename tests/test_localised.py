@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gluonts_dualkl.localised import (
+from gluonts_dualkl.analysis.localised import (
     local_permutation,
     neighbour_divergences,
     refine_cuts,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from gluonts_dualkl.marginals import MarginalMap, decimal_resolution
+from gluonts_dualkl.laws.marginals import MarginalMap, decimal_resolution
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from gluonts_dualkl.networks import (
+from gluonts_dualkl.critics.networks import (
     ConvCritic,
     CriticFit,
     MLPCritic,

@@ -4,9 +4,9 @@ import pytest
 import torch
 from laws import ar1, ar1_total_correlation
 
-from gluonts_dualkl import noise
-from gluonts_dualkl.noise import NoisePath
-from gluonts_dualkl.reverse_diffusion import reverse_diffusion
+from gluonts_dualkl.laws import noise
+from gluonts_dualkl.laws.noise import NoisePath
+from gluonts_dualkl.walks.reverse_diffusion import reverse_diffusion
 
 LENGTH, PHI = 10, 0.8
 LAG = (torch.arange(LENGTH)[:, None] - torch.arange(LENGTH)).abs()

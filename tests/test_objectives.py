@@ -6,7 +6,7 @@ import torch
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from gluonts_dualkl.objectives import (
+from gluonts_dualkl.critics.objectives import (
     OBJECTIVES,
     ORIENTATIONS,
     LocalTerm,

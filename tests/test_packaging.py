@@ -74,8 +74,10 @@ def wheel(tmp_path_factory):
 def test_wheel_holds_every_module_and_the_data(wheel):
     expected = {f"gluonts_dualkl/evaluation/data/{name}" for name in DATA}
     expected |= {"gluonts_dualkl/py.typed"}
-    for module in (ROOT / "gluonts_dualkl").glob("*.py"):
-        expected.add(f"gluonts_dualkl/{module.name}")
+    library = ROOT / "gluonts_dualkl"
+    for module in (*library.glob("*.py"), *library.glob("[a-z]*/*.py")):
+        if module.parent.name != "evaluation":
+            expected.add(module.relative_to(ROOT).as_posix())
     for module in (ROOT / "evaluation").rglob("*.py"):
         expected.add(f"gluonts_dualkl/{module.relative_to(ROOT).as_posix()}")
     names = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}

@@ -6,8 +6,8 @@ import torch
 from laws import ar1, ar1_total_correlation
 from scipy.stats import norm
 
-from gluonts_dualkl.gaussian import CausalGaussian
-from gluonts_dualkl.partitions import (
+from gluonts_dualkl.laws.gaussian import CausalGaussian
+from gluonts_dualkl.laws.partitions import (
     PartitionPath,
     causal_covariance,
     gaussian_nats,

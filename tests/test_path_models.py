@@ -5,10 +5,10 @@ from conftest import entries
 from laws import ar1, ar1_total_correlation
 
 from gluonts_dualkl import DualKLEstimator, DualKLGenerator
-from gluonts_dualkl.critic_model import CRITICS, PARTITIONS, SAMPLERS, CriticModel
-from gluonts_dualkl.divergence import held_out_ratios, summarise
-from gluonts_dualkl.model import DualModel
-from gluonts_dualkl.noise_model import NoiseModel
+from gluonts_dualkl.analysis.divergence import held_out_ratios, summarise
+from gluonts_dualkl.models.noise import NoiseModel
+from gluonts_dualkl.models.partition import CRITICS, PARTITIONS, SAMPLERS, CriticModel
+from gluonts_dualkl.models.recombination import DualModel
 
 LENGTH, CHANNELS, PHI = 12, 2, 0.7
 

@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from gluonts_dualkl import pictures, plots
+from gluonts_dualkl.plotting import pictures, plots
 from gluonts_dualkl.types import Cluster, Divergence, DualSpace, Walk
 
 NAMES = ["wind (kn)", "pressure (hPa)"]

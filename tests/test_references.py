@@ -3,9 +3,9 @@ import pytest
 import torch
 from laws import ar1
 
-from gluonts_dualkl.gaussian import CausalGaussian
-from gluonts_dualkl.references import GaussianReference, Recombination
-from gluonts_dualkl.samplers import metropolis
+from gluonts_dualkl.laws.gaussian import CausalGaussian
+from gluonts_dualkl.laws.references import GaussianReference, Recombination
+from gluonts_dualkl.walks.samplers import metropolis
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from gluonts_dualkl.resampling import effective_sample_share, systematic
+from gluonts_dualkl.walks.resampling import effective_sample_share, systematic
 
 
 def seeded(seed=0):

@@ -5,9 +5,9 @@ import pytest
 import torch
 from laws import ar1
 
-from gluonts_dualkl.gaussian import CausalGaussian
-from gluonts_dualkl.references import GaussianReference
-from gluonts_dualkl.samplers import TiltedWalkers
+from gluonts_dualkl.laws.gaussian import CausalGaussian
+from gluonts_dualkl.laws.references import GaussianReference
+from gluonts_dualkl.walks.samplers import TiltedWalkers
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,14 @@ import pytest
 import torch
 from laws import ar1, ar1_total_correlation
 
-from gluonts_dualkl.networks import ConvCritic, MLPCritic, QuadraticCritic
-from gluonts_dualkl.objectives import OBJECTIVES, ORIENTATIONS
-from gluonts_dualkl.training import LocalTerm, WalkedNegatives, _Chains, fit_critic
+from gluonts_dualkl.critics.networks import ConvCritic, MLPCritic, QuadraticCritic
+from gluonts_dualkl.critics.objectives import OBJECTIVES, ORIENTATIONS
+from gluonts_dualkl.critics.training import (
+    LocalTerm,
+    WalkedNegatives,
+    _Chains,
+    fit_critic,
+)
 
 LENGTH, PHI = 4, 0.6
 KL = ar1_total_correlation(LENGTH, 1, PHI)

@@ -7,10 +7,16 @@ import torch
 from laws import ar1
 from scipy.stats import norm
 
-from gluonts_dualkl.annealing import anneal, resample_along_path, tempered
-from gluonts_dualkl.gaussian import CausalGaussian
-from gluonts_dualkl.gradient_walk import GradientWalk
-from gluonts_dualkl.walks import MALA, GaussianPreconditioner, Langevin, factor_of, run
+from gluonts_dualkl.laws.gaussian import CausalGaussian
+from gluonts_dualkl.walks.annealing import anneal, resample_along_path, tempered
+from gluonts_dualkl.walks.gradient_walk import GradientWalk
+from gluonts_dualkl.walks.langevin import (
+    MALA,
+    GaussianPreconditioner,
+    Langevin,
+    factor_of,
+    run,
+)
 
 LENGTH, CHANNELS = 4, 2
 

@@ -12,8 +12,8 @@ from gluonts.dataset.split import split
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gluonts_dualkl.frequencies import as_period, canonical_freq, same_freq
-from gluonts_dualkl.windows import (
+from gluonts_dualkl.data.frequencies import as_period, canonical_freq, same_freq
+from gluonts_dualkl.data.windows import (
     cut_windows,
     dataset_from_array,
     dataset_from_frame,

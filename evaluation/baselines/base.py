@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from gluonts_dualkl.destinations import atomic_path
+from gluonts_dualkl.data.destinations import atomic_path
 from gluonts_dualkl.evaluation.oracles import snap_discrete
 
 __all__ = ["Baseline", "draw_shrunk", "pixel_scale", "shrinkage_of"]

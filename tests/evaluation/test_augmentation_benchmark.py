@@ -5,17 +5,17 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from gluonts_dualkl.cli_augment import augment_benchmark
 from gluonts_dualkl.cli_common import Commands
-from gluonts_dualkl.evaluation.augment_command import augment_benchmark
-from gluonts_dualkl.evaluation.augmentation_benchmark import (
+from gluonts_dualkl.evaluation.baselines import Jitter
+from gluonts_dualkl.evaluation.forecasting.benchmark import (
     GAINS,
     SUMMARY,
     TABLE,
     collect_augmentation,
     run_augment_benchmark,
 )
-from gluonts_dualkl.evaluation.baselines import Jitter
-from gluonts_dualkl.evaluation.forecasters import Ridge
+from gluonts_dualkl.evaluation.forecasting.forecasters import Ridge
 
 PLAN = {
     "forecasters": ["ridge", "seasonal_naive"],

@@ -13,19 +13,19 @@ from gluonts.model.forecast import QuantileForecast
 from sklearn.linear_model import Ridge as SklearnRidge
 
 from gluonts_dualkl.augmentation import augment
-from gluonts_dualkl.evaluation import forecasters_torch
-from gluonts_dualkl.evaluation.forecast_scores import (
-    LEVELS,
-    ErrorScale,
-    score_forecasts,
-)
-from gluonts_dualkl.evaluation.forecasters import (
+from gluonts_dualkl.data.windows import dataset_from_array
+from gluonts_dualkl.evaluation.forecasting import forecasters_torch
+from gluonts_dualkl.evaluation.forecasting.forecasters import (
     FORECASTERS,
     Ridge,
     SeasonalNaive,
     make_forecaster,
 )
-from gluonts_dualkl.windows import dataset_from_array
+from gluonts_dualkl.evaluation.forecasting.scores import (
+    LEVELS,
+    ErrorScale,
+    score_forecasts,
+)
 
 TORCH = ["deepar", "simple_feed_forward", "patch_tst", "i_transformer"]
 HORIZON = 6

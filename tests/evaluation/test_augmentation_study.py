@@ -7,19 +7,19 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
-from gluonts_dualkl.evaluation.augmentation import COLUMNS, evaluate_augmentation
-from gluonts_dualkl.evaluation.augmentation_arms import ARMS, check_arms, draw_study
-from gluonts_dualkl.evaluation.augmentation_ratio import choose_ratio
-from gluonts_dualkl.evaluation.augmentation_summary import (
-    augmentation_gains,
-    describe_augmentation,
-    paired_log_ratio,
-)
 from gluonts_dualkl.evaluation.baselines import (
     Baseline,
     DualKL,
     IndependentMarginals,
     TrainingCopies,
+)
+from gluonts_dualkl.evaluation.forecasting.arms import ARMS, check_arms, draw_study
+from gluonts_dualkl.evaluation.forecasting.ratio import choose_ratio
+from gluonts_dualkl.evaluation.forecasting.study import COLUMNS, evaluate_augmentation
+from gluonts_dualkl.evaluation.forecasting.summary import (
+    augmentation_gains,
+    describe_augmentation,
+    paired_log_ratio,
 )
 
 

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from scipy.stats import multivariate_t, t
 
-from gluonts_dualkl.evaluation import check_truth
-from gluonts_dualkl.evaluation.nats import gaussian_plug_in, kraskov, single_step
-from gluonts_dualkl.evaluation.tasks import (
+from gluonts_dualkl.evaluation.checks import truth as check_truth
+from gluonts_dualkl.evaluation.checks.nats import gaussian_plug_in, kraskov, single_step
+from gluonts_dualkl.evaluation.checks.tasks import (
     TASKS,
     autoregression,
     factor_gaussian,

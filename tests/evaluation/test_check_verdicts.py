@@ -5,8 +5,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from gluonts_dualkl.evaluation import check_verdicts
-from gluonts_dualkl.evaluation.check_verdicts import EXPECTED, main, summarise
+from gluonts_dualkl.evaluation.checks import verdicts as check_verdicts
+from gluonts_dualkl.evaluation.checks.verdicts import EXPECTED, main, summarise
 from gluonts_dualkl.evaluation.metrics import METRICS
 from gluonts_dualkl.evaluation.protocol import oracle_table
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gluonts_dualkl.evaluation import paper_protocol as module
-from gluonts_dualkl.evaluation.paper_protocol import (
+from gluonts_dualkl.evaluation.checks import paper_protocol as module
+from gluonts_dualkl.evaluation.checks.paper_protocol import (
     COLUMNS,
     DATA,
     PUBLISHED,

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from gluonts_dualkl.evaluation.rows import grow_table
+from gluonts_dualkl.evaluation.checks.rows import grow_table
 
 KEYS = [{"name": name, "seed": seed} for name in "ab" for seed in range(2)]
 

@@ -1,0 +1,1 @@
+"""Studies with a command each: known truth, clusters, walks, ablation, tuning."""

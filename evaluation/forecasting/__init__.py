@@ -1,0 +1,1 @@
+"""Whether synthetic series help forecasters: arms, scores, do-no-harm."""

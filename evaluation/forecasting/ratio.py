@@ -1,0 +1,217 @@
+"""Do no harm: how much synthetic data, if any, a forecaster should be given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from gluonts_dualkl.evaluation.baselines import Baseline
+from gluonts_dualkl.evaluation.forecasting.arms import Study
+from gluonts_dualkl.evaluation.forecasting.forecasters import (
+    Forecaster,
+    make_forecaster,
+)
+from gluonts_dualkl.evaluation.forecasting.scores import METRICS
+from gluonts_dualkl.evaluation.forecasting.study import (
+    check_horizon,
+    check_windows,
+    fit_and_score,
+)
+
+__all__ = ["RatioChoice", "choose_ratio"]
+
+_FLOOR = 1e-3
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class RatioChoice:
+    """What :func:`choose_ratio` found.
+
+    Attributes
+    ----------
+    ratio
+        Synthetic windows per real window; 0 for none.
+    table
+        One row a ratio: ``ratio``, ``log_ratio`` of its error to that of real windows
+        alone, ``standard_error``, and ``change`` (``exp(log_ratio) - 1``).
+    words
+        The finding in words.
+    """
+
+    ratio: float
+    table: pd.DataFrame
+    words: str
+
+    @property
+    def worthwhile(self) -> bool:
+        """Whether augmentation is worth it."""
+        return self.ratio > 0
+
+
+def choose_ratio(
+    data: np.ndarray,
+    forecaster: str | Forecaster,
+    ratios: Sequence[float] = (0, 0.25, 0.5, 1, 2),
+    *,
+    generator: str = "dualkl",
+    generators: Mapping[str, Baseline] | None = None,
+    metric: str = "wql",
+    num_folds: int = 5,
+    horizon: int | None = None,
+    season: int = 1,
+    num_errors: float = 1.0,
+    validation_share: float = 0.2,
+    seed: int = 0,
+) -> RatioChoice:
+    """Choose the ratio of synthetic to real windows by cross-validation.
+
+    In each fold a generator is fitted to the windows outside, and the forecaster is
+    trained on these with every ratio of its series and tested on the windows inside.
+    A ratio above 0 is chosen only if its gain over real windows alone, the mean
+    log-ratio of paired errors, is more than ``num_errors`` standard errors; among those
+    the largest gain wins. The standard error is the larger of that over windows and
+    that over folds, whose windows share one model.
+
+    One standard error lets a useless generator pass now and then, the more often the
+    more ratios are tried; the harm that is then done is of the size of the noise. Two
+    are stricter.
+
+    Parameters
+    ----------
+    data
+        Real windows ``(N, T, C)``, original units.
+    forecaster
+        Name or forecaster, see
+        :func:`~gluonts_dualkl.evaluation.forecasting.study.evaluate_augmentation`, as
+        for ``generators``, ``horizon``, ``season`` and ``validation_share``.
+    ratios
+        Candidates, ``>= 0``; 0 is always among them.
+    generator
+        Name of the generator.
+    metric
+        ``"wql"`` or ``"mase"``.
+    num_folds
+        Folds: as many fits of the generator, and as many times ``len(ratios)`` of the
+        forecaster.
+    num_errors
+        Standard errors that a gain must exceed, ``>= 0``.
+    seed
+        Seed of folds, generators and forecasters.
+
+    Raises
+    ------
+    ValueError
+        If arguments are out of range, or the generator refuses a fold, for example
+        because it holds too few windows.
+    """
+    x = check_windows(data, "data")
+    candidates = _candidates(ratios)
+    if metric not in METRICS:
+        raise ValueError(f"metric: {metric!r}, expected one of {', '.join(METRICS)}")
+    if not 2 <= num_folds <= len(x) // 2:
+        raise ValueError(
+            f"num_folds: {num_folds}, expected 2 to half of the {len(x)} windows"
+        )
+    if num_errors < 0:
+        raise ValueError(f"num_errors: {num_errors}, expected 0 or more")
+    model = make_forecaster(forecaster) if isinstance(forecaster, str) else forecaster
+    steps = check_horizon(horizon, x)
+    folds = np.random.default_rng([seed, 13]).permutation(len(x)) % num_folds
+    errors = np.empty((len(candidates), len(x)))
+    for fold in range(num_folds):
+        held = folds == fold
+        study = _study(
+            x[~held], max(candidates), validation_share, seed + fold, generators
+        )
+        for k, ratio in enumerate(candidates):
+            windows = study.train
+            if ratio:
+                added = study.synthetic(generator)[: round(ratio * len(windows))]
+                windows = np.concatenate([windows, added])
+            scores = fit_and_score(model, windows, study, x[held], steps, season)
+            errors[k, held] = scores[metric]
+    return _decide(candidates, errors, folds, metric, num_errors, generator)
+
+
+def _candidates(ratios: Sequence[float]) -> list[float]:
+    found = sorted({0.0, *map(float, ratios)})
+    if found[0] < 0 or not np.isfinite(found[-1]) or len(found) < 2:
+        raise ValueError(
+            f"ratios: {list(ratios)}, expected numbers of 0 or more, one of them above"
+        )
+    return found
+
+
+def _study(
+    outside: np.ndarray,
+    ratio: float,
+    share: float,
+    seed: int,
+    generators: Mapping[str, Baseline] | None,
+) -> Study:
+    if not 0 < share < 1:
+        raise ValueError(f"validation_share: {share}, expected 0 to 1")
+    order = np.random.default_rng([seed, 17]).permutation(len(outside))
+    num = max(round(share * len(outside)), 1)
+    return Study(
+        train=outside[order[num:]],
+        validation=outside[order[:num]],
+        fresh=outside[:0],
+        ratio=ratio,
+        seed=seed,
+        generators=generators or {},
+    )
+
+
+def _decide(
+    candidates: list[float],
+    errors: np.ndarray,
+    folds: np.ndarray,
+    metric: str,
+    num_errors: float,
+    generator: str,
+) -> RatioChoice:
+    """Choose from errors ``(R, N)``, whose first row is that of real windows alone."""
+    floor = max(_FLOOR * float(np.nanmean(errors[0])), 1e-300)
+    bounded = np.maximum(errors, floor)
+    gain = np.log(bounded / bounded[0])
+    used = np.isfinite(gain).all(0)
+    rows = []
+    for ratio, values in zip(candidates, gain[:, used]):
+        error = _standard_error(values, folds[used])
+        rows.append((ratio, values.mean(), error, np.expm1(values.mean())))
+    names = ["ratio", "log_ratio", "standard_error", "change"]
+    table = pd.DataFrame(rows, columns=names)
+    gains, limits = -table["log_ratio"], num_errors * table["standard_error"]
+    passed = gains[(gains > limits) & (gains > _ROUNDING)].to_numpy()
+    chosen = 0.0
+    if len(passed):
+        chosen = candidates[int(np.argmax(gains.to_numpy() == passed.max()))]
+    return RatioChoice(chosen, table, _words(chosen, table, metric, generator))
+
+
+def _standard_error(values: np.ndarray, folds: np.ndarray) -> float:
+    means = np.array([values[folds == fold].mean() for fold in np.unique(folds)])
+    by_window = values.std(ddof=1) / np.sqrt(len(values))
+    return float(max(by_window, means.std(ddof=1) / np.sqrt(len(means))))
+
+
+def _words(chosen: float, table: pd.DataFrame, metric: str, generator: str) -> str:
+    tried = table[table["ratio"] > 0]
+    best = tried.iloc[int(tried["log_ratio"].to_numpy().argmin())]
+    spread = np.expm1(best["standard_error"])
+    found = f"{best['change']:+.1%} of {metric}, standard error {spread:.1%}"
+    if chosen:
+        return (
+            f"Augmentation is worth it: {chosen:g} windows of {generator} per real "
+            f"window changed the cross-validated error by {found}."
+        )
+    return (
+        f"Augmentation is not worth it: the best ratio, {best['ratio']:g} windows of "
+        f"{generator} per real window, changed the cross-validated error by {found}; "
+        "train on the real windows alone."
+    )

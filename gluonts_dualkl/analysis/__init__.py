@@ -1,0 +1,1 @@
+"""What a fitted model says: nats, levels, clusters, attributions."""

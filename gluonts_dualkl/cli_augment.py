@@ -1,0 +1,133 @@
+"""The command ``augment-benchmark``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gluonts_dualkl.cli_common import (
+    Force,
+    Interrupted,
+    Quiet,
+    check_out,
+    reporting,
+    split_names,
+)
+
+__all__ = ["augment_benchmark"]
+
+RESULTS_SIGN = "settings.json"
+
+
+def augment_benchmark(
+    data: Annotated[
+        str,
+        typer.Option(
+            metavar="DIR_OR_NAMES",
+            help="Bundled sets, as storms_atlantic,fx_ecb; or a folder of long CSV or "
+            "Parquet tables; or a folder with a load_data.py, whose code is run.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    forecasters: Annotated[
+        str, typer.Option(help="all, or names as ridge,deepar.")
+    ] = "all",
+    arms: Annotated[
+        str, typer.Option(help="all, or arms as 'real+ours,real+fresh real'.")
+    ] = "all",
+    only: Annotated[
+        str | None, typer.Option(help="Data sets of a folder, as a,b; by default all.")
+    ] = None,
+    sizes: Annotated[
+        str, typer.Option(help="Numbers of known windows, the learning curve.")
+    ] = "25,50,100,200",
+    seeds: Annotated[int, typer.Option(min=1, help="Paired seeds.")] = 10,
+    ratio: Annotated[
+        float, typer.Option(min=0, help="Windows added per training window.")
+    ] = 1.0,
+    baseline: Annotated[
+        str, typer.Option(help="Generator of the arm real+best baseline.")
+    ] = "gaussian_copula",
+    horizon: Annotated[
+        int | None,
+        typer.Option(min=1, help="Steps to forecast, by default a quarter."),
+    ] = None,
+    season: Annotated[int, typer.Option(min=1, help="Steps of a season.")] = 1,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Epochs of the trained forecasters.")
+    ] = None,
+    length: Annotated[
+        int | None,
+        typer.Option(min=6, help="Cut series into windows of so many steps."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the results in --out.")
+    ] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="With --resume: failed cells once more.")
+    ] = False,
+    force: Force = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure whether synthetic windows help forecasters, against fresh real ones.
+
+    Each combination of data set, forecaster, size and seed is a file in --out, so that
+    an interrupted run goes on with --resume. Writes augmentation.parquet, gains.csv and
+    summary.txt.
+    """
+    if out.exists() and not (force or resume):
+        raise FileExistsError(
+            f"{str(out)!r} exists; go on with --resume, or replace it with --force."
+        )
+    check_out(out, True, RESULTS_SIGN)
+    from gluonts_dualkl.evaluation.console import progress_line
+    from gluonts_dualkl.evaluation.forecasting.arms import ARMS
+    from gluonts_dualkl.evaluation.forecasting.benchmark import (
+        SUMMARY,
+        run_augment_benchmark,
+    )
+
+    try:
+        with reporting(quiet):
+            table = run_augment_benchmark(
+                data,
+                out,
+                None if forecasters == "all" else split_names(forecasters),
+                seeds,
+                sizes=_numbers(sizes),
+                arms=ARMS if arms == "all" else split_names(arms) or (),
+                ratio=ratio,
+                baseline=baseline,
+                horizon=horizon,
+                season=season,
+                num_epochs=epochs,
+                only=split_names(only),
+                length=length,
+                resume=resume,
+                force=force,
+                retry=retry,
+                progress=None if quiet else progress_line(),
+            )
+    except KeyboardInterrupt:
+        num = len(list(out.glob("cells/*/*/*.parquet")))
+        raise Interrupted(
+            f"Interrupted; {num} finished cells are in {out}. Go on with the same "
+            "command and --resume."
+        ) from None
+    if not quiet:
+        typer.echo((out / SUMMARY).read_text(), nl=False)
+    if (table["failure"] != "").all():
+        typer.echo("Error: every arm failed, see the column failure.", err=True)
+        sys.exit(1)
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError:
+        raise ValueError(
+            f"--sizes is {text!r}; give whole numbers with commas, as 25,50,100."
+        ) from None

@@ -1,0 +1,1 @@
+"""Dual functions and how they are learned."""

@@ -1,0 +1,1 @@
+"""GluonTS datasets, frames, arrays and files, and windows cut from them."""

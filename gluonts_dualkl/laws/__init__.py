@@ -1,0 +1,1 @@
+"""Laws that can be drawn from: marginal maps, the Gaussian, recombination, paths."""

@@ -1,0 +1,302 @@
+"""Reference laws: where a path starts, and the moves that leave them invariant.
+
+A reference offers ``start(n, generator)``, independent draws as a state, and
+``propose(state, generator)``, a move with the log of its Metropolis-Hastings factor
+
+    log R(new) k(new, old) - log R(old) k(old, new),
+
+so that a sampler may tilt the law by any dual function without knowing it. A state has
+the series as ``.z`` ``(n, T, C)`` and can be indexed and merged by row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from gluonts_dualkl.laws.gaussian import CausalGaussian
+
+__all__ = ["DonorPaths", "GaussianReference", "Recombination", "Reference", "State"]
+
+S = TypeVar("S", bound="State")
+
+
+@dataclass(frozen=True)
+class State:
+    """Series of a law in normal scores, ``z`` of shape ``(n, T, C)``."""
+
+    z: Tensor
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+    def __getitem__(self: S, rows: Tensor | slice) -> S:
+        return type(self)(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+    @classmethod
+    def cat(cls: type[S], states: Sequence[S]) -> S:
+        """The rows of several states, one after the other."""
+        return cls(
+            *(torch.cat([getattr(s, f.name) for s in states]) for f in fields(cls))
+        )
+
+    def merge(self: S, other: S, rows: Tensor) -> S:
+        """``other`` where the mask ``rows`` ``(n,)`` holds, else this state."""
+        merged = []
+        for field in fields(self):
+            mine, theirs = getattr(self, field.name), getattr(other, field.name)
+            mask = rows.reshape(-1, *(1,) * (mine.ndim - 1))
+            merged.append(torch.where(mask, theirs, mine))
+        return type(self)(*merged)
+
+
+class Reference(Protocol):
+    """What a sampler knows of a reference law."""
+
+    def start(self, num_samples: int, generator: torch.Generator) -> Any:
+        """Independent draws of the law as a state."""
+
+    def propose(self, state: Any, generator: torch.Generator) -> tuple[Any, Tensor]:
+        """A move of every row and the log of its Metropolis-Hastings factor."""
+
+
+@dataclass(frozen=True)
+class GaussianState(State):
+    """Draws of the Gaussian leg with their whitened innovations, ``(n, T, C)``."""
+
+    innovations: Tensor
+
+
+class GaussianReference:
+    """The Gaussian leg as a reference, moved in the space of its innovations.
+
+    The preconditioned Crank-Nicolson move ``e' = sqrt(1 - b^2) e + b n`` leaves the law
+    invariant, so its factor is 1 (Cotter et al. 2013). ``b`` is drawn log-uniformly for
+    every row, which spares a step size.
+    """
+
+    def __init__(self, law: CausalGaussian) -> None:
+        self.law = law
+
+    def start(self, num_samples: int, generator: torch.Generator) -> GaussianState:
+        """Independent draws of the law, ``num_samples`` rows."""
+        length, channels = self.law.factors.shape[:2]
+        return self._state(self._noise((num_samples, length, channels), generator))
+
+    def propose(
+        self, state: GaussianState, generator: torch.Generator
+    ) -> tuple[GaussianState, Tensor]:
+        """A Crank-Nicolson move of every row; its factor is zero."""
+        shape = state.innovations.shape
+        uniform = torch.rand(shape[0], 1, 1, generator=generator, device=state.z.device)
+        step = torch.exp(uniform * math.log(0.05)).double()
+        noise = self._noise(shape, generator)
+        moved = (1 - step.square()).sqrt() * state.innovations + step * noise
+        return self._state(moved), state.z.new_zeros(shape[0])
+
+    def _noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        device = self.law.factors.device
+        noise = torch.randn(shape, generator=generator, device=device)
+        return noise.double()
+
+    def _state(self, innovations: Tensor) -> GaussianState:
+        return GaussianState(
+            self.law.from_innovations(innovations).float(), innovations
+        )
+
+
+@dataclass(frozen=True)
+class DonorPaths(State):
+    """Recombined series with the training series each step came from.
+
+    Attributes
+    ----------
+    donors
+        Index of the donor of every step, ``(n, T)``.
+    log_moves
+        Log-probability of every donor given the one before and the series so far,
+        ``(n, T)``.
+    starts
+        Shift of the first step from its donor's towards a neighbour's, ``(n, C)``.
+    """
+
+    donors: Tensor
+    log_moves: Tensor
+    starts: Tensor
+
+
+class Recombination:
+    """Series recombined step by step from real innovations.
+
+    With the causal Gaussian's ``A_t``, a donor series ``j`` supplies its innovation:
+
+        z_t = A_t ctx_t + (z^j_t - A_t ctx^j_t).
+
+    At each step the donor changes with probability ``1 / mean_block``; the next one is
+    drawn with a Gaussian kernel weight on the squared Mahalanobis distance, under the
+    innovation covariance, between the predicted steps plus half that between the last
+    values, with the ``neighbours``-th smallest distance as squared bandwidth. So a
+    series follows one real series for a while and passes on to another that was about
+    to do something similar. The first step lies between the donor's and that of one of
+    its ``neighbours`` nearest, uniformly, so that new levels arise. Given any prefix,
+    the law of the rest is drawn exactly.
+
+    Parameters
+    ----------
+    train
+        Training series in normal scores, ``(N, T, C)``, float32.
+    law
+        The causal Gaussian of the same scores.
+    mean_block
+        Mean number of steps that a donor stays.
+    neighbours
+        Rank of the distance that sets the bandwidth of the kernel.
+    """
+
+    def __init__(
+        self,
+        train: Tensor,
+        law: CausalGaussian,
+        mean_block: float,
+        neighbours: int = 5,
+    ) -> None:
+        self.train, self.law = train, law
+        self.mean_block, self.neighbours = float(mean_block), neighbours
+        self._coefficients = law.coefficients.float()
+        length, channels = train.shape[1:]
+        covariance = law.factors @ law.factors.transpose(1, 2)
+        floor = 0.1 * torch.eye(channels, dtype=covariance.dtype, device=train.device)
+        precision = torch.linalg.inv(covariance + floor)
+        self._metric = torch.linalg.cholesky(precision).float()
+        apart = torch.cdist(train[:, 0], train[:, 0]).fill_diagonal_(torch.inf)
+        rank = min(neighbours, len(train) - 1)
+        self._near = apart.topk(rank, largest=False).indices
+        predicted = [self._predict(train, t) for t in range(length)]
+        self._innovations = torch.stack(
+            [train[:, t] - predicted[t] for t in range(length)]
+        )
+        self._keys = torch.stack(
+            [self._key(predicted[t], train[:, t - 1], t) for t in range(1, length)]
+        )
+
+    def start(self, num_samples: int, generator: torch.Generator) -> DonorPaths:
+        """Independent draws of the law, ``num_samples`` rows."""
+        _, length, channels = self.train.shape
+        device = self.train.device
+        empty = DonorPaths(
+            torch.zeros(num_samples, length, channels, device=device),
+            torch.zeros(num_samples, length, dtype=torch.long, device=device),
+            torch.zeros(num_samples, length, device=device),
+            torch.zeros(num_samples, channels, device=device),
+        )
+        first = torch.zeros(num_samples, dtype=torch.long, device=device)
+        return self._regrow(empty, first, first + length, generator)[0]
+
+    def propose(
+        self, state: DonorPaths, generator: torch.Generator
+    ) -> tuple[DonorPaths, Tensor]:
+        """Redraw the donors of a random stretch and let the rest follow.
+
+        Half of the rows redraw everything after a random step, exactly from the law;
+        the others redraw a stretch of up to three blocks and keep the later donors,
+        whose probabilities under the new past give the factor. Stretches begin more
+        often early, where a move changes most.
+        """
+        n, length = state.donors.shape
+        start, share, local = torch.rand(
+            3, n, generator=generator, device=state.z.device
+        )
+        first = (start**1.5 * (length - 1)).long()
+        stretch = 2 + (share * (1 + int(3 * self.mean_block))).long()
+        last = torch.where(local < 0.5, first + stretch, length)
+        return self._regrow(state, first, last, generator)
+
+    def _shifts(self, donors: Tensor, generator: torch.Generator) -> Tensor:
+        """Shifts of first steps towards those of random neighbours, ``(n, C)``."""
+        pick, share = torch.rand(
+            2, len(donors), generator=generator, device=donors.device
+        )
+        place = (pick * self._near.shape[1]).long()
+        target = self.train[self._near[donors, place], 0]
+        return share[:, None] * (target - self.train[donors, 0])
+
+    def _predict(self, z: Tensor, t: int) -> Tensor:
+        return self.law.context(z, t) @ self._coefficients[t]
+
+    def _key(self, predicted: Tensor, last: Tensor, t: int) -> Tensor:
+        """What donors are compared by, ``(n, 2 C)``: whitened prediction and last."""
+        metric = self._metric[t]
+        return torch.cat([predicted @ metric, math.sqrt(0.5) * last @ metric], 1)
+
+    def _log_weights(
+        self, predicted: Tensor, last: Tensor, current: Tensor, t: int
+    ) -> Tensor:
+        """Log-probabilities of the next donor on a change, ``(m, N)``."""
+        keys = self._keys[t - 1]
+        distance = torch.cdist(self._key(predicted, last, t), keys).square()
+        distance.scatter_(1, current[:, None], torch.inf)
+        rank = min(self.neighbours, len(keys) - 1)
+        bandwidth = distance.kthvalue(rank, 1, keepdim=True).values
+        return torch.log_softmax(-0.5 * distance / (bandwidth + 1e-12), 1)
+
+    def _regrow(
+        self, state: DonorPaths, first: Tensor, last: Tensor, generator: torch.Generator
+    ) -> tuple[DonorPaths, Tensor]:
+        """Redraw donors in ``[first, last)``, keep the later ones, follow both.
+
+        Returns the new state and the log-probability of the kept donors under the new
+        past minus that under the old.
+        """
+        n, length = state.donors.shape
+        num_donors = len(self.train)
+        z, donors = state.z.clone(), state.donors.clone()
+        log_moves = state.log_moves.clone()
+        starts = state.starts
+        factor = torch.zeros_like(log_moves[:, 0])
+        stay, change = math.log1p(-1 / self.mean_block), -math.log(self.mean_block)
+        for t in range(int(first.min()), length):
+            drawn, moving = (first <= t) & (t < last), first <= t
+            change_here, uniform = torch.rand(
+                2, n, generator=generator, device=z.device
+            )
+            if t == 0:
+                new = torch.where(drawn, (uniform * num_donors).long(), donors[:, 0])
+                log_move = torch.zeros_like(factor)
+                shift = self._shifts(new, generator)
+                starts = torch.where(drawn[:, None], shift, starts)
+            else:
+                before = donors[:, t - 1]
+                new = torch.where(drawn, before, donors[:, t])
+                log_move = torch.full_like(factor, stay)
+                switching = drawn & (change_here < 1 / self.mean_block)
+                rows = torch.nonzero(switching | (moving & (new != before))).ravel()
+                if len(rows):
+                    weights = self._log_weights(
+                        self._predict(z[rows], t), z[rows, t - 1], before[rows], t
+                    )
+                    picked = _draw(weights, uniform[rows])
+                    picked = torch.where(drawn[rows], picked, new[rows])
+                    new[rows] = picked
+                    log_move[rows] = change + weights.gather(1, picked[:, None])[:, 0]
+            kept = moving & ~drawn
+            factor += torch.where(kept, log_move - log_moves[:, t], 0.0)
+            followed = self._predict(z, t) + self._innovations[t, new]
+            if t == 0:
+                followed += starts
+            z[:, t] = torch.where(moving[:, None], followed, z[:, t])
+            donors[:, t] = torch.where(moving, new, donors[:, t])
+            log_moves[:, t] = torch.where(moving, log_move, log_moves[:, t])
+        return DonorPaths(z, donors, log_moves, starts), factor
+
+
+def _draw(log_weights: Tensor, uniform: Tensor) -> Tensor:
+    """One index a row by inverse transform, ``(m,)``."""
+    cumulated = log_weights.exp().cumsum(1)
+    at = (uniform * cumulated[:, -1])[:, None]
+    index = torch.searchsorted(cumulated, at, right=True)[:, 0]
+    return index.clamp(max=log_weights.shape[1] - 1)

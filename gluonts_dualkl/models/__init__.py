@@ -1,0 +1,1 @@
+"""Fitted paths from independent pixels to the data, behind one interface."""

@@ -1,0 +1,149 @@
+"""What every fitted path offers: log-ratios by leg, new series, walks, its parts.
+
+A path model is a marginal map, the training series in normal scores, the closed-form
+Gaussian leg and learned legs. :class:`~gluonts_dualkl.models.recombination.DualModel`
+holds the default path, :mod:`~gluonts_dualkl.models.partition` those along partitions.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gluonts_dualkl.laws.gaussian import CausalGaussian
+from gluonts_dualkl.laws.marginals import MarginalMap
+from gluonts_dualkl.laws.references import State
+
+__all__ = ["CopyGuard", "Draws", "PathModel", "copy_distance"]
+
+COPY_QUANTILE = 0.03
+
+
+@dataclass(frozen=True)
+class Draws(State):
+    """Series in normal scores with the training series each step is related to.
+
+    Attributes
+    ----------
+    donors
+        Index of a training series for every step, ``(n, T)``: the one it was made from,
+        or the nearest one where a sampler makes series from none.
+    """
+
+    donors: Tensor
+
+
+@dataclass(frozen=True)
+class PathModel(ABC):
+    """A fitted path from independent pixels to the law of the data.
+
+    Attributes
+    ----------
+    marginals
+        Map between original units and normal scores.
+    train
+        Training series in normal scores, ``(N, T, C)``, float32.
+    gaussian
+        The Gaussian leg.
+    copy_distance
+        Euclidean distance in normal scores under which a series counts as a copy: 3 %
+        of the training series have a nearer neighbour.
+    """
+
+    kind: ClassVar[str]
+
+    marginals: MarginalMap
+    train: Tensor
+    gaussian: CausalGaussian
+    copy_distance: float
+
+    @cached_property
+    def guard(self) -> CopyGuard:
+        """The penalty on near copies that is part of the sampler's law."""
+        return CopyGuard(self.train, self.copy_distance)
+
+    def log_ratio(self, values: np.ndarray) -> dict[str, Tensor]:
+        """Normalised dual functions of series ``(n, T, C)`` by leg, ``(n,)``, nats."""
+        x = torch.as_tensor(values, device=self.train.device)
+        return self.log_ratio_of_scores(self.marginals.to_normal(x))
+
+    def count_near_copies(self, z: Tensor) -> int:
+        """Series of ``z`` ``(n, T, C)`` nearer to training than the guard allows."""
+        return int((self.guard.nearest(z) < self.copy_distance).sum())
+
+    @abstractmethod
+    def log_ratio_of_scores(self, z: Tensor) -> dict[str, Tensor]:
+        """The same as :meth:`log_ratio` of normal scores ``z``, in path order."""
+
+    @property
+    @abstractmethod
+    def integrated_shift(self) -> float:
+        """What normalisers by thermodynamic integration add to a log-ratio, nats."""
+
+    @property
+    @abstractmethod
+    def losses(self) -> dict[str, float]:
+        """Held-out log-loss that each learned leg ended with, nats."""
+
+    @abstractmethod
+    def draw(self, num_samples: int, num_steps: int, generator: torch.Generator) -> Any:
+        """Independent series as a state with ``z`` and ``donors``."""
+
+    @abstractmethod
+    def walk(
+        self, num_steps: int, generator: torch.Generator
+    ) -> tuple[Any, np.ndarray]:
+        """One chain of the sampler: its distinct states and when it came there.
+
+        Returns
+        -------
+        States, ``S`` rows, and the number of the move that led to each, ``(S,)``.
+        """
+
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """Plain facts, fit for JSON, that :meth:`restore` needs beside the tensors."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Any]:
+        """Learned tensors by name, nested dicts allowed."""
+
+    @classmethod
+    @abstractmethod
+    def restore(
+        cls, shared: dict[str, Any], facts: dict[str, Any], tensors: dict[str, Any]
+    ) -> PathModel:
+        """The model again, from the attributes of this class, facts and tensors."""
+
+
+class CopyGuard:
+    """A steep penalty on series nearer to a training series than ``distance``."""
+
+    def __init__(self, train: Tensor, distance: float) -> None:
+        self.train, self.distance = train.reshape(len(train), -1), distance
+
+    def distances(self, z: Tensor) -> Tensor:
+        """Euclidean distance to every training series, ``(n, N)``."""
+        return torch.cdist(z.reshape(len(z), -1), self.train)
+
+    def nearest(self, z: Tensor) -> Tensor:
+        """Distance to the nearest training series, ``(n,)``."""
+        return self.distances(z).amin(1)
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Log-penalty of series ``z`` ``(n, T, C)``, ``(n,)``."""
+        short = (1 - self.nearest(z) / self.distance).clamp(min=0)
+        return torch.where(short > 0, -50 - 1e3 * short, 0.0)
+
+
+def copy_distance(z: Tensor) -> float:
+    """Distance to the nearest other series that 3 % of series ``z`` fall below."""
+    flat = z.reshape(len(z), -1)
+    distance = torch.cdist(flat, flat).fill_diagonal_(torch.inf)
+    return float(distance.amin(1).quantile(COPY_QUANTILE))

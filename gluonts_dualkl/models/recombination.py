@@ -1,0 +1,196 @@
+"""The fitted model: marginal map, path, and the sampler that walks along it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gluonts_dualkl.critics.linear import StatisticsFeatures
+from gluonts_dualkl.laws.gaussian import CausalGaussian
+from gluonts_dualkl.laws.marginals import MarginalMap
+from gluonts_dualkl.laws.references import (
+    DonorPaths,
+    GaussianReference,
+    Recombination,
+    Reference,
+)
+from gluonts_dualkl.models.base import CopyGuard, PathModel, copy_distance
+from gluonts_dualkl.models.boosting import PathLeg, boost, follow
+from gluonts_dualkl.walks.samplers import TiltedWalkers, metropolis
+
+__all__ = ["DualModel", "default_mean_block"]
+
+NUM_REFERENCE_DRAWS = 1000
+CANDIDATES = 8
+
+
+def default_mean_block(length: int) -> float:
+    """Mean stay with a donor: a twelfth of the window, at least 4 steps."""
+    return max(4.0, length / 12)
+
+
+@dataclass(frozen=True)
+class DualModel(PathModel):
+    """The default path: independent pixels, Gaussian, recombined series, data.
+
+    Attributes
+    ----------
+    features
+        Statistics that the learned legs are linear in.
+    legs
+        The learned legs in path order.
+    mean_block
+        Mean stay with a donor, time steps.
+    """
+
+    kind: ClassVar[str] = "recombination"
+
+    features: StatisticsFeatures
+    legs: tuple[PathLeg, ...]
+    mean_block: float
+
+    @classmethod
+    def fit(
+        cls,
+        values: np.ndarray,
+        generator: torch.Generator,
+        mean_block: float | None = None,
+        max_rounds: int = 16,
+        step_size: float = 0.7,
+        num_walkers: int = 600,
+        num_steps: int = 10,
+        marginals: str = "auto",
+    ) -> DualModel:
+        """Fit to ``values`` ``(N, T, C)``, finite, no channel constant."""
+        device = generator.device
+        maps = MarginalMap.fit(values, marginals).to(device)
+        z = maps.to_normal(torch.as_tensor(values, device=device))
+        gaussian = CausalGaussian.select(z, generator)
+        features = StatisticsFeatures.fit(maps, z)
+        block = mean_block or default_mean_block(z.shape[1])
+        reference = Recombination(z, gaussian, block)
+        distance = copy_distance(z)
+
+        def walk(law: Reference, guard: CopyGuard | None = None) -> TiltedWalkers:
+            return TiltedWalkers(law, features, num_walkers, generator, guard)
+
+        rounds = (max_rounds, step_size, num_steps, generator)
+        draws = features(reference.start(NUM_REFERENCE_DRAWS, generator).z)
+        between = boost(draws, walk(GaussianReference(gaussian)), *rounds)
+        recombined = walk(reference, CopyGuard(z, distance))
+        recombined.move(num_steps)
+        above = boost(features(z), recombined, *rounds)
+        walkers = walk(GaussianReference(gaussian))
+        legs = (
+            follow(walkers, "recombination", between, num_steps),
+            follow(walkers, "data", above, num_steps),
+        )
+        return cls(maps, z, gaussian, distance, features, legs, block)
+
+    @cached_property
+    def reference(self) -> Recombination:
+        """The recombination reference that the sampler walks on."""
+        return Recombination(self.train, self.gaussian, self.mean_block)
+
+    def log_ratio_of_scores(self, z: Tensor) -> dict[str, Tensor]:
+        """Normalised dual functions of normal scores ``z`` by leg, ``(n,)``, nats."""
+        phi = self.features(z)
+        ratios = {"gaussian": self.gaussian.log_ratio(z)}
+        for leg in self.legs:
+            ratios[leg.name] = (phi @ leg.weights).double() - leg.log_normaliser
+        return ratios
+
+    def log_tilt(self, z: Tensor) -> Tensor:
+        """Log-tilt of the sampler on the recombination reference, guard included."""
+        return self.features(z) @ self.legs[-1].weights + self.guard(z)
+
+    @property
+    def integrated_shift(self) -> float:
+        """What normalisers by thermodynamic integration add to a log-ratio, nats."""
+        return sum(
+            leg.log_normaliser - leg.log_normaliser_integrated for leg in self.legs
+        )
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """Cross-fitted log-loss that the boosting of each leg ended with, nats."""
+        return {leg.name: leg.held_out_losses[-1] for leg in self.legs}
+
+    def draw(
+        self, num_samples: int, num_steps: int, generator: torch.Generator
+    ) -> DonorPaths:
+        """Independent chains: the best of a few recombinations by weight, then a walk.
+
+        Of ``CANDIDATES`` draws of the reference a row keeps one with probability
+        proportional to ``exp(tilt)``; ``num_steps`` Metropolis moves follow.
+        """
+        state = self.reference.start(CANDIDATES * num_samples, generator)
+        tilt = self.log_tilt(state.z).reshape(CANDIDATES, num_samples)
+        picked = torch.multinomial(
+            torch.softmax(tilt, 0).T, 1, generator=generator
+        ).ravel()
+        rows = picked * num_samples + torch.arange(num_samples, device=picked.device)
+        state, _, _ = metropolis(
+            self.reference, self.log_tilt, state[rows], num_steps, generator
+        )
+        return state
+
+    def walk(
+        self, num_steps: int, generator: torch.Generator
+    ) -> tuple[DonorPaths, np.ndarray]:
+        """One chain from a reference draw, see :meth:`PathModel.walk`."""
+        state = self.reference.start(1, generator)
+        states, steps = [state], [0]
+        for step in range(1, num_steps + 1):
+            new, _, info = metropolis(
+                self.reference, self.log_tilt, state, 1, generator
+            )
+            if info.acceptance:
+                state = new
+                states.append(new)
+                steps.append(step)
+        return DonorPaths.cat(states), np.array(steps)
+
+    def facts(self) -> dict[str, Any]:
+        """Mean stay and what is plain about the legs."""
+        legs = [
+            {
+                "name": leg.name,
+                "log_normaliser": leg.log_normaliser,
+                "log_normaliser_integrated": leg.log_normaliser_integrated,
+                "held_out_losses": list(leg.held_out_losses),
+            }
+            for leg in self.legs
+        ]
+        return {"mean_block": self.mean_block, "legs": legs}
+
+    def tensors(self) -> dict[str, Any]:
+        """Standardisation of the statistics and weights of the legs."""
+        return {
+            "features": {"mean": self.features.mean, "scale": self.features.scale},
+            "legs": {leg.name: leg.weights for leg in self.legs},
+        }
+
+    @classmethod
+    def restore(
+        cls, shared: dict[str, Any], facts: dict[str, Any], tensors: dict[str, Any]
+    ) -> DualModel:
+        """The model again, see :meth:`PathModel.restore`."""
+        legs = tuple(
+            PathLeg(
+                weights=tensors["legs"][leg["name"]],
+                **{**leg, "held_out_losses": tuple(leg["held_out_losses"])},
+            )
+            for leg in facts["legs"]
+        )
+        return cls(
+            **shared,
+            features=StatisticsFeatures(shared["marginals"], **tensors["features"]),
+            legs=legs,
+            mean_block=facts["mean_block"],
+        )

@@ -1,0 +1,1 @@
+"""Samplers that know a log-density and nothing of models or data."""

@@ -1,0 +1,163 @@
+"""Walks on tilted reference laws ``R exp(f) / Z``.
+
+A sampler knows a reference (draws and invariant moves) and one callable, the log-tilt
+``f``: nothing of models or data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gluonts_dualkl.laws.references import Reference
+from gluonts_dualkl.walks.resampling import effective_sample_share, systematic
+
+__all__ = ["TiltedWalkers", "metropolis"]
+
+MIN_EFFECTIVE_SHARE = 0.8
+MAX_STAGES = 100
+
+
+@dataclass(frozen=True)
+class WalkInfo:
+    """What a walk reports: the share of accepted moves."""
+
+    acceptance: float
+
+
+def metropolis(
+    reference: Reference,
+    log_tilt: Callable[[Tensor], Tensor],
+    state: Any,
+    num_steps: int,
+    generator: torch.Generator,
+) -> tuple[Any, Tensor, WalkInfo]:
+    """Metropolis-Hastings on ``R exp(log_tilt)``, all rows at once.
+
+    Proposals come from the reference, so a move to ``x'`` is accepted with probability
+    ``min(1, exp(f(x') - f(x) + factor))``, ``factor`` as :mod:`.references` defines it.
+
+    Returns
+    -------
+    The state after ``num_steps`` moves of every row, its log-tilt ``(n,)`` and a
+    :class:`WalkInfo`.
+    """
+    level = log_tilt(state.z)
+    accepted = 0.0
+    for _ in range(num_steps):
+        proposal, factor = reference.propose(state, generator)
+        proposed = log_tilt(proposal.z)
+        uniform = torch.rand(len(state), generator=generator, device=level.device)
+        rows = uniform.log() < proposed - level + factor
+        state = state.merge(proposal, rows)
+        level = torch.where(rows, proposed, level)
+        accepted += float(rows.float().mean())
+    return state, level, WalkInfo(accepted / max(1, num_steps))
+
+
+class TiltedWalkers:
+    """A population that walks from a reference to its tilted laws, stage by stage.
+
+    Sequential Monte Carlo (Del Moral, Doucet & Jasra 2006): a tilt is laid on in stages
+    small enough that most walkers stay effective; at each stage the walkers are
+    reweighted, resampled and moved. The mean weights give the log-normaliser of the
+    tilt, and the means and variances of the tilt at the ends of the stages give it a
+    second time, by thermodynamic integration with the corrected trapezoidal rule
+
+        sum_j h_j (m_j + m_{j+1}) / 2 - h_j^2 (v_{j+1} - v_j) / 12.
+
+    Parameters
+    ----------
+    reference
+        The law to start from.
+    features
+        Statistics ``phi`` of series, ``(n, T, C) -> (n, K)``.
+    num_walkers
+        Number of walkers.
+    generator
+        Source of randomness.
+    guard
+        Log-penalty of series that must not be, ``(n, T, C) -> (n,)``; part of every
+        tilted law.
+    """
+
+    def __init__(
+        self,
+        reference: Reference,
+        features: Callable[[Tensor], Tensor],
+        num_walkers: int,
+        generator: torch.Generator,
+        guard: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        self.reference, self.features, self.guard = reference, features, guard
+        self.generator = generator
+        self.state = reference.start(num_walkers, generator)
+        self.phi = features(self.state.z)
+        self.weights = torch.zeros_like(self.phi[0])
+        self.acceptance = 1.0
+
+    def log_tilt(self, z: Tensor) -> Tensor:
+        """Log-tilt of series ``(n, T, C)`` before normalisation, ``(n,)``, nats."""
+        tilt = self.features(z) @ self.weights
+        return tilt if self.guard is None else tilt + self.guard(z)
+
+    def move(self, num_steps: int) -> None:
+        """Walk at the present tilt."""
+        self.state, _, info = metropolis(
+            self.reference, self.log_tilt, self.state, num_steps, self.generator
+        )
+        self.phi = self.features(self.state.z)
+        self.acceptance = info.acceptance
+
+    def tilt(self, direction: Tensor, num_steps: int) -> tuple[float, float]:
+        """Tilt further by ``direction . phi`` and walk.
+
+        Parameters
+        ----------
+        direction
+            Weights to add, ``(K,)``.
+        num_steps
+            Moves of every walker at each stage.
+
+        Returns
+        -------
+        The log-normaliser of the tilt, ``log E[exp(direction . phi)]`` under the law
+        before it, by weights and by thermodynamic integration, nats.
+        """
+        done, by_weights, by_integration = 0.0, 0.0, 0.0
+        for _ in range(MAX_STAGES):
+            score = self.phi @ direction
+            step = _largest_step(score, 1.0 - done)
+            log_weights = step * score
+            by_weights += float(log_weights.logsumexp(0)) - math.log(len(score))
+            rows = systematic(log_weights, self.generator)
+            self.state = self.state[rows]
+            self.weights = self.weights + step * direction
+            self.move(num_steps)
+            after = self.phi @ direction
+            means = float(score.mean() + after.mean())
+            growth = float(after.var() - score.var())
+            by_integration += step * means / 2 - step**2 * growth / 12
+            done += step
+            if done >= 1.0:
+                break
+        return by_weights, by_integration
+
+
+def _largest_step(score: Tensor, most: float) -> float:
+    """Largest step up to ``most`` that keeps most walkers effective."""
+    if effective_sample_share(most * score) >= MIN_EFFECTIVE_SHARE:
+        return most
+    low, high = 0.0, most
+    for _ in range(20):
+        middle = 0.5 * (low + high)
+        if effective_sample_share(middle * score) >= MIN_EFFECTIVE_SHARE:
+            low = middle
+        else:
+            high = middle
+    return max(low, most / MAX_STAGES)
