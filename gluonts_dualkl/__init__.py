@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gluonts_dualkl.analysis.explanation import explain
     from gluonts_dualkl.augmentation import SyntheticDataset, augment
     from gluonts_dualkl.data.windows import (
         dataset_from_array,
@@ -31,6 +32,7 @@ __all__ = [
     "dataset_from_frame",
     "dataset_to_array",
     "dataset_to_frame",
+    "explain",
 ]
 
 _HOME = {
@@ -42,6 +44,7 @@ _HOME = {
     "dataset_from_frame": "data.windows",
     "dataset_to_array": "data.windows",
     "dataset_to_frame": "data.windows",
+    "explain": "analysis.explanation",
 }
 
 

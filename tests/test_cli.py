@@ -269,6 +269,7 @@ def test_plot_writes_a_folder_or_one_picture(trained, tmp_path):
     assert result.exit_code == 0, result.output
     names = {path.name for path in (tmp_path / "pictures").iterdir()}
     assert {"dual_space.png", "divergence.png", "walk.png"} <= names
+    assert {"dependency.png", "clusters.png", "explained_series.png"} <= names
     assert set(result.stdout.split()) == {str(tmp_path / "pictures" / n) for n in names}
 
     result = run("plot", trained[0], "--out", tmp_path / "model.png")

@@ -53,6 +53,7 @@ LEVELS = [
     {"analysis.explanation"},
     {"plotting.dual_plots", "plotting.explanation_plots"},
     {"plotting.plots"},
+    {"plotting.explained"},
     {"plotting.pictures"},
     {"cli_common"},
     {"cli_evaluation", "cli_augment"},

@@ -145,3 +145,37 @@ def test_level_channels_keep_their_bounds(rng):
     assert (beyond(values, -5.5) == 0).all()
     assert (beyond(values, 5.5) == 1).all()
     np.testing.assert_allclose(round_trip(values), values, atol=1e-3)
+
+
+def test_missing_values_are_left_out():
+    rng = np.random.default_rng(0)
+    values = rng.gamma(2.0, size=(300, 6, 2)).astype(np.float32)
+    holes = values.copy()
+    holes[rng.random(values.shape) < 0.2] = np.nan
+    holes[:, 3, 1] = np.nan
+    maps, whole = MarginalMap.fit(holes), MarginalMap.fit(values)
+    z = maps.to_normal(torch.as_tensor(holes))
+    assert (z.isnan().numpy() == np.isnan(holes)).all()
+    known = torch.as_tensor(values)
+    apart = maps.to_normal(known)[:, :3] - whole.to_normal(known)[:, :3]
+    assert float(apart.abs().mean()) < 0.1
+    back = maps.from_normal(maps.to_normal(known)).numpy()
+    np.testing.assert_allclose(back, values, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("fault", [np.nan, np.inf])
+def test_channels_without_values(fault):
+    values = np.random.default_rng(0).normal(size=(30, 4, 2))
+    values[:, :, 1] = fault
+    with pytest.raises(ValueError, match="channel 1 of values"):
+        MarginalMap.fit(values)
+
+
+def test_kinds_of_maps():
+    values = 100 + np.random.default_rng(0).normal(size=(50, 1, 1)).repeat(5, 1)
+    values = values + 0.01 * np.random.default_rng(1).normal(size=values.shape)
+    auto, power = MarginalMap.fit(values), MarginalMap.fit(values, "power")
+    assert torch.equal(auto.knots_x, power.knots_x)
+    assert not torch.equal(MarginalMap.fit(values, "rank").knots_x, power.knots_x)
+    with pytest.raises(ValueError, match="kind is 'spline'; choose from auto, rank"):
+        MarginalMap.fit(values, "spline")

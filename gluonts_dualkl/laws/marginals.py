@@ -107,7 +107,8 @@ def _takes_power(channel: np.ndarray, kind: str) -> bool:
 
 def _is_level(channel: np.ndarray) -> bool:
     """Whether series ``(N, T)`` differ more in level than they vary inside."""
-    return bool(channel.var(1).mean() < LEVEL_SHARE * channel.var())
+    rows = channel[~np.isnan(channel).all(1)]
+    return bool(np.nanvar(rows, 1).mean() < LEVEL_SHARE * np.nanvar(rows))
 
 
 def _rank_knots(
@@ -239,19 +240,25 @@ class MarginalMap:
 
     @classmethod
     def fit(cls, values: np.ndarray, kind: str = "auto") -> MarginalMap:
-        """Fit the maps to ``values``, ``(N, T, C)``, finite.
+        """Fit the maps to ``values``, ``(N, T, C)``; NaN is missing and left out.
 
         ``kind`` is ``"auto"``, the choice that the module describes, or one map for all
         channels: ``"rank"`` or ``"power"``, the affine or logarithmic one.
         """
         knots_x, knots_z, tails, levels, steps = [], [], [], [], []
-        for channel in np.moveaxis(np.asarray(values, np.float64), 2, 0):
-            distinct, counts = np.unique(channel, return_counts=True)
+        for c, channel in enumerate(np.moveaxis(np.asarray(values, np.float64), 2, 0)):
+            known = channel[~np.isnan(channel)]
+            if not len(known) or np.isinf(known).any():
+                raise ValueError(
+                    f"channel {c} of values has infinite values or none at all; mend "
+                    "it or leave it out"
+                )
+            distinct, counts = np.unique(known, return_counts=True)
             shares = counts / counts.sum()
-            discrete = len(distinct) < DISCRETE_SHARE * channel.size
+            discrete = len(distinct) < DISCRETE_SHARE * len(known)
             low, high = _bounds(distinct, shares)
             if len(distinct) > 1 and _takes_power(channel, kind):
-                x, z = _power_knots(channel, low, high)
+                x, z = _power_knots(known, low, high)
             else:
                 x, z = _rank_knots(distinct, shares, discrete)
             tail = _Tails(*_slopes(x, z), low, high)
@@ -274,10 +281,12 @@ class MarginalMap:
             *torch.zeros(2, *values.shape[1:]),
         )
         scores = bare._channel_scores(torch.as_tensor(values))
+        location = _pixel_means(scores)
+        spread = _pixel_means((scores - location).square())
         fitted = {
             "levels_z": bare._scores(levels_x),
-            "location": scores.mean(0),
-            "scale": scores.std(0, correction=0).clamp(min=MIN_SCALE),
+            "location": location,
+            "scale": spread.sqrt().clamp(min=MIN_SCALE),
         }
         return replace(bare, **fitted)
 
@@ -290,7 +299,7 @@ class MarginalMap:
         return MarginalMap(**{k: v.to(device) for k, v in self.state().items()})
 
     def to_normal(self, x: Tensor) -> Tensor:
-        """Normal scores of ``x``, shape ``(n, T, C)``, as float32."""
+        """Normal scores of ``x``, shape ``(n, T, C)``, as float32; NaN stays NaN."""
         return (self._channel_scores(x) - self.location) / self.scale
 
     def from_normal(self, z: Tensor) -> Tensor:
@@ -314,7 +323,8 @@ class MarginalMap:
         return y
 
     def _channel_scores(self, x: Tensor) -> Tensor:
-        return _by_series(self._scores(_by_channel(x)), x.shape)
+        scores = _by_series(self._scores(_by_channel(x)), x.shape)
+        return torch.where(x.isnan(), torch.nan, scores)
 
     def _discrete(self) -> list[int]:
         return torch.nonzero(self.num_levels).ravel().tolist()
@@ -342,6 +352,12 @@ class MarginalMap:
             (z - last).clamp(min=0), self.knots_x[:, -1:], high_slope, high
         )
         return _interpolate(z, self.knots_z, self.knots_x) - below + above
+
+
+def _pixel_means(a: Tensor) -> Tensor:
+    """Means over known series, ``(T, C)``; of the channel where there are none."""
+    means = a.nanmean(0)
+    return torch.where(means.isnan(), a.nanmean((0, 1)), means)
 
 
 def _by_channel(a: Tensor) -> Tensor:

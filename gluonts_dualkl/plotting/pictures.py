@@ -15,6 +15,11 @@ import numpy as np
 
 from gluonts_dualkl.data.windows import dataset_to_array
 from gluonts_dualkl.plotting import plots
+from gluonts_dualkl.plotting.explained import (
+    draw_clusters,
+    draw_dependency,
+    draw_explained,
+)
 from gluonts_dualkl.plotting.plot_style import evenly, title_row
 from gluonts_dualkl.types import DataEntry, Divergence, DualSpace, Walk
 
@@ -180,6 +185,9 @@ def save_pictures(
         "dual_space": draw_dual_space(space, levels),
         "walk": draw_walk(walk, names, freq, space.band),
         "divergence": draw_divergence(generator.divergence()),
+        "dependency": draw_dependency(generator),
+        "clusters": draw_clusters(generator, seed),
+        "explained_series": draw_explained(generator, synthetic[0], seed),
     }
     paths = []
     for name, figure in figures.items():
