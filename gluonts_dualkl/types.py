@@ -79,6 +79,11 @@ class Cluster:
     upper: float
     stability: float
 
+    def __repr__(self) -> str:
+        levels = f"{self.lower:.1f} to {self.upper:.1f} nats"
+        stable = f"stability {self.stability:.2f}"
+        return f"Cluster({len(self.members)} series, {levels}, {stable})"
+
 
 @dataclass(frozen=True)
 class DualSpace:
