@@ -13,6 +13,7 @@ from gluonts.model import Estimator
 from gluonts_dualkl.analysis.divergence import (
     fold_labels,
     held_out_ratios,
+    optimism,
     warn_above_ceiling,
 )
 from gluonts_dualkl.data.missing import fill_missing
@@ -160,17 +161,21 @@ class DualKLEstimator(Estimator):
             self.seed,
         )
         held_out: dict[str, np.ndarray] = {}
+        excess = np.zeros(len(values))
         for fold in tqdm(range(self.num_folds + 1), desc="Training", unit="fit"):
             held = folds == fold  # none in the last round, which fits to all series
             model = self._fit(values[~held], fold)
             if held.any():
-                for name, score in held_out_ratios(model, values[held]).items():
+                found = held_out_ratios(model, values[held])
+                excess[held] = optimism(model, found)
+                for name, score in found.items():
                     held_out.setdefault(name, np.zeros(len(values)))[held] = score
         generator = DualKLGenerator(
             model,
             windows,
             channels,
             held_out,
+            float(excess.mean()),
             channel_names=self.channel_names,
             num_steps=self.num_steps,
         )
@@ -179,6 +184,7 @@ class DualKLEstimator(Estimator):
             generator.validation = held_out_ratios(
                 model, generator.read_values(validation_data)
             )
+            generator.optimism = optimism(model, generator.validation)
         return generator
 
     def _fit(self, values: np.ndarray, fold: int) -> PathModel:

@@ -85,6 +85,8 @@ class DualKLGenerator:
         Which channels vary.
     held_out
         Cross-fitted log-ratios of the training windows by leg, ``(N,)`` each.
+    optimism
+        By how many nats models score their training series above others.
     validation
         Log-ratios of validation windows by leg, where there were any.
     channel_names
@@ -99,12 +101,14 @@ class DualKLGenerator:
         windows: Windows,
         channels: ChannelSelection,
         held_out: dict[str, np.ndarray],
+        optimism: float = 0.0,
         validation: dict[str, np.ndarray] | None = None,
         channel_names: list[str] | None = None,
         num_steps: int = 20,
     ) -> None:
         self.model, self.windows, self.channels = model, windows, channels
         self.held_out, self.validation = held_out, validation
+        self.optimism = optimism
         self.channel_names = channel_names or [
             f"c{k}" for k in range(windows.num_channels)
         ]
@@ -207,7 +211,8 @@ class DualKLGenerator:
 
         From validation data where training had them, else cross-fitted.
         """
-        return summarise(self.held_out if self.validation is None else self.validation)
+        scores = self.held_out if self.validation is None else self.validation
+        return summarise(scores, self.optimism)
 
     def dual_space(self) -> DualSpace:
         """The training windows on the line of their cross-fitted levels, nats."""
@@ -283,6 +288,7 @@ class DualKLGenerator:
             "windows": self.windows,
             "channels": vars(self.channels),
             "held_out": self.held_out,
+            "optimism": self.optimism,
             "validation": self.validation,
             "channel_names": self.channel_names,
             "num_steps": self.num_steps,

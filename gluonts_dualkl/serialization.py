@@ -112,6 +112,7 @@ def _facts(parts: dict[str, Any]) -> dict[str, Any]:
         "univariate": windows.univariate,
         "channel_names": list(parts["channel_names"]),
         "num_steps": parts["num_steps"],
+        "optimism": parts["optimism"],
         "starts": [period.ordinal for period in windows.starts],
         "item_ids": list(windows.item_ids),
         "path": model.kind,
@@ -178,4 +179,5 @@ def _parts(
         "validation": _numpy(state["validation"]) or None,
         "channel_names": facts["channel_names"],
         "num_steps": facts["num_steps"],
+        "optimism": facts["optimism"],
     }

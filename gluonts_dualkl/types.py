@@ -30,7 +30,8 @@ class Divergence:
     value
         Mean held-out log-ratio ``E_P[log p/q]``, nats.
     lower, upper
-        Ends of the confidence interval of ``value``, nats.
+        Ends of the confidence interval of the divergence, nats; the upper one allows
+        for ``deficit``.
     standard_error
         Standard error of ``value`` over the held-out series, nats.
     per_leg
@@ -44,6 +45,9 @@ class Divergence:
     integrated
         The same mean with normalisers from thermodynamic integration, nats: a second
         estimate, which should lie near ``value``.
+    deficit
+        Estimate of ``KL(P || p_hat)``, by which ``value`` falls short of the divergence
+        on average, nats.
     confidence
         Nominal coverage of the interval.
     """
@@ -56,6 +60,7 @@ class Divergence:
     ceiling: float
     num_series: int
     integrated: float
+    deficit: float = 0.0
     confidence: float = 0.9
 
 
