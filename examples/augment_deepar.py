@@ -1,9 +1,8 @@
 """Train a DeepAR on few real storms, with and without synthetic ones beside them.
 
-Three training sets, one gradient budget: few real storms; the same and synthetic ones;
-the same and as many further real ones, the most to be hoped for. The wind of the last
-36 hours is forecast. ``gluonts_dualkl.evaluation.choose_ratio`` takes such a decision
-on validation data, with intervals.
+One gradient budget, three training sets: few real storms; these and synthetic ones;
+these and further real ones, the most to be hoped for. Wind is forecast 36 hours ahead.
+``gluonts_dualkl.evaluation.choose_ratio`` decides such things on validation data.
 """
 
 import logging
@@ -32,8 +31,8 @@ def only_wind(entries):
     return [{**entry, "target": entry["target"][2]} for entry in entries]
 
 
-def train_deepar(data, validation, seed, num_epochs, num_batches):
-    """A small DeepAR; every data set gets the same number of gradient steps."""
+def loss(data, validation, held_out, seed, num_epochs, num_batches):
+    """Weighted quantile loss of a small DeepAR; as many gradient steps for all data."""
     np.random.seed(seed)  # noqa: NPY002  GluonTS samples windows from this state
     torch.manual_seed(seed)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -41,14 +40,10 @@ def train_deepar(data, validation, seed, num_epochs, num_batches):
         warnings.simplefilter("ignore")
         trainer = {"max_epochs": num_epochs, "default_root_dir": folder, **QUIET}
         settings = {"num_batches_per_epoch": num_batches, "trainer_kwargs": trainer}
-        return DeepAREstimator(**MODEL, **settings).train(data, validation)
-
-
-def loss(predictor, held_out):
-    """Mean weighted quantile loss of the last 36 hours."""
-    instances = split(held_out, offset=-HORIZON)[1].generate_instances(HORIZON)
-    metrics = [MeanWeightedSumQuantileLoss([k / 10 for k in range(1, 10)])]
-    return evaluate_model(predictor, test_data=instances, metrics=metrics).iloc[0, 0]
+        deepar = DeepAREstimator(**MODEL, **settings).train(data, validation)
+        instances = split(held_out, offset=-HORIZON)[1].generate_instances(HORIZON)
+        metrics = [MeanWeightedSumQuantileLoss([k / 10 for k in range(1, 10)])]
+        return evaluate_model(deepar, test_data=instances, metrics=metrics).iloc[0, 0]
 
 
 def main(num_train=50, seeds=(0, 1, 2), num_epochs=5, num_batches=30, **options):
@@ -62,17 +57,14 @@ def main(num_train=50, seeds=(0, 1, 2), num_epochs=5, num_batches=30, **options)
     arms = {"real": [], "real + synthetic": synthetic, "real + fresh real": fresh}
     rows = {}
     for name, more in arms.items():
-        ratio = 1 if more else 0  # further windows per real one
+        ratio = float(bool(more))  # further windows per real one
         data = augment(only_wind(real), only_wind(more), ratio, 0, HORIZON)
-        for seed in seeds:
-            deepar = train_deepar(data, validation, seed, num_epochs, num_batches)
-            rows.setdefault(name, []).append(loss(deepar, held_out))
+        sets = (data, validation, held_out)
+        rows[name] = [loss(*sets, seed, num_epochs, num_batches) for seed in seeds]
     table = pd.DataFrame(rows, [f"seed {seed}" for seed in seeds]).T
     change = 100 * np.expm1(np.log(table / table.loc["real"]).mean(axis=1))
-    print(
-        f"Weighted quantile loss, wind of {len(held_out)} held-out storms, {num_train}"
-    )
-    print(f"real ones and {num_epochs * num_batches} gradient steps to train:")
+    print(f"Weighted quantile loss of wind, {len(held_out)} held-out storms, from")
+    print(f"{num_train} real storms and {num_epochs * num_batches} gradient steps:")
     print(table.assign(**{"change, %": change}).round(3).to_string())
     print(f"Only {len(seeds)} seeds: a few per cent either way may be chance.")
     return table

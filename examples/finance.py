@@ -40,15 +40,14 @@ def autocorrelation(x, lags):
 def stylised_facts(x):
     """What Cont (2001) looks for, as medians over currencies, or over pairs of them."""
     flat = (x - x.mean((0, 1))).reshape(-1, x.shape[2])
+    pairs = np.triu_indices(x.shape[2], 1)
     facts = {
         "volatility, % a day": flat.std(0),
         "excess kurtosis": kurtosis(flat),
         "tail index, low is heavy": [hill_tail_index(column) for column in flat.T],
         "autocorrelation of returns, lag 1": autocorrelation(x, [1]),
         "of squared returns, lags 1 to 5": autocorrelation(x**2, range(1, 6)),
-        "correlation of currencies": np.corrcoef(flat.T)[
-            np.triu_indices(x.shape[2], 1)
-        ],
+        "correlation of currencies": np.corrcoef(flat.T)[pairs],
     }
     return {name: np.median(values) for name, values in facts.items()}
 
@@ -67,7 +66,8 @@ def main(num_windows=None, length=24, out=Path("out"), **options):
     print(f"{table.round(2).to_string()}\n")
     scores = evaluate_generator(train, held_out, synthetic, packs=["finance"])
     print(scores[["metric", "value", "floor", "verdict"]].round(3).to_string())
-    real, drawn = (to_prices(x, rates.iloc[-1].array) for x in (held_out, synthetic))
+    today = rates.iloc[-1].to_numpy()
+    real, drawn = to_prices(held_out, today), to_prices(synthetic, today)
     print(f"\nSynthetic paths of {length} days from {rates.index[-1]:%d %B %Y} on")
     ends = {"lowest": drawn.min((0, 1)), "highest": drawn.max((0, 1))}
     print(pd.DataFrame(ends, rates.columns).round(3).T.to_string())

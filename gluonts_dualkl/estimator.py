@@ -164,7 +164,7 @@ class DualKLEstimator(Estimator):
         excess = np.zeros(len(values))
         for fold in tqdm(range(self.num_folds + 1), desc="Training", unit="fit"):
             held = folds == fold  # none in the last round, which fits to all series
-            model = self._fit(values[~held], fold)
+            model = self.fit_model(values[~held], fold)
             if held.any():
                 found = held_out_ratios(model, values[held])
                 excess[held] = optimism(model, found)
@@ -187,7 +187,16 @@ class DualKLEstimator(Estimator):
             generator.optimism = optimism(model, generator.validation)
         return generator
 
-    def _fit(self, values: np.ndarray, fold: int) -> PathModel:
+    def fit_model(self, values: np.ndarray, fold: int = 0) -> PathModel:
+        """One fitted path, without cross-fitting.
+
+        Parameters
+        ----------
+        values
+            Windows ``(N, T, C)``, finite, no channel constant.
+        fold
+            Number that goes into the seed, so that fits differ.
+        """
         device = resolve_device(self.device)
         entropy = np.random.SeedSequence([self.seed, fold])
         state = int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1))
