@@ -30,6 +30,7 @@ COPYING_SHARE = 0.85
 
 LAWS = {
     "gaussian": "a Gaussian",
+    "elliptical": "the same with calmer and stormier series",
     "recombination": "recombined pieces of storms",
     "data": "the storms themselves",
 }

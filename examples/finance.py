@@ -58,9 +58,8 @@ def main(num_windows=None, length=24, out=Path("out"), **options):
     data = dataset_from_array(train, freq="B", start=list(starts[index]))
     generator = DualKLEstimator(freq="B", num_folds=2, **options).train(data)
     synthetic = generator.sample(len(held_out), seed=1).astype(float)
-    gaussian = BASELINES["shrunk_gaussian"]().fit(train).sample(len(held_out), seed=1)
-    sets = {"train": train, "held out": held_out}
-    sets |= {"synthetic": synthetic, "Gaussian": gaussian}
+    sets = {"train": train, "held out": held_out, "synthetic": synthetic}
+    sets["Gaussian"] = BASELINES["shrunk_gaussian"]().fit(train).sample(len(held_out))
     table = pd.DataFrame({name: stylised_facts(x) for name, x in sets.items()})
     print(f"{len(train)} windows of {length} days to train, {len(held_out)} held out")
     print(f"{table.round(2).to_string()}\n")

@@ -1,4 +1,4 @@
-"""Bring your own CSV: read, train, draw, save, and get support and types back."""
+"""Bring your own CSV: read, train, draw, save, and compare support and types."""
 
 from pathlib import Path
 
@@ -70,6 +70,8 @@ def main(num_stations=60, num_series=200, out=Path("out/own-csv"), **options):
         assert same and names == channels
     tables = [dataset_to_frame(x, channels) for x in (entries, back["synthetic.csv"])]
     print(f"\nMine\n{facts(tables[0])}\n\nSynthetic\n{facts(tables[1])}")
+    if not facts(tables[1])["holds"].all():
+        print("Holes were filled by interpolation, between the steps of a channel.")
     return tables
 
 

@@ -7,6 +7,7 @@ import runpy
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from gluonts.env import env
 
@@ -114,6 +115,18 @@ def test_own_csv_comes_back_complete_and_within_its_support(run, capsys):
     names = {path.name for path in Path("out/own-csv").iterdir()}
     assert names == {"mine.csv", "synthetic.csv", "synthetic.parquet"}
     assert capsys.readouterr().out.count("read back equal: True") == 2
+
+
+def test_own_csv_with_holes_keeps_the_grid(run):
+    facts = runpy.run_path(str(EXAMPLES / "own_csv.py"))["facts"]
+    mine, synthetic = run("own_csv", num_stations=30, num_series=20, **TINY)
+    assert facts(synthetic)["holds"].all()
+
+
+def test_own_csv_tells_what_is_on_the_grid():
+    on_grid = runpy.run_path(str(EXAMPLES / "own_csv.py"))["on_grid"]
+    assert on_grid(pd.Series([0.5, -2.0, np.nan]), 0.5)
+    assert not on_grid(pd.Series([0.5, -2.25]), 0.5)
 
 
 def test_compare_generators_prints_a_table_and_words(run, capsys):

@@ -44,7 +44,8 @@ def ar1_law(length, channels, phi):
     coefficients = phi * eye.repeat(length, 1, 1)
     coefficients[0] = 0
     variances = torch.ones(length, channels, dtype=torch.float64)
-    return CausalGaussian(coefficients, factors, variances)
+    shrinkage = torch.tensor([100.0, 0.01], dtype=torch.float64)
+    return CausalGaussian(coefficients, factors, variances, shrinkage)
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_coupled_channels_share_the_closed_form():
     mixed[1, :2] = torch.tensor([rho, math.sqrt(1 - rho**2)], dtype=mixed.dtype)
     factors = mixed @ base.factors  # channel 1 follows channel 0, channel 2 is alone
     dependency = channel_dependency(
-        CausalGaussian(base.coefficients, factors, base.variances)
+        CausalGaussian(base.coefficients, factors, base.variances, base.shrinkage)
     )
     shared = -0.5 * length * math.log(1 - rho**2)
     expected = np.array([[0, shared, 0], [shared, 0, 0], [0, 0, 0]])

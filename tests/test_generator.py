@@ -110,7 +110,12 @@ def test_log_ratio_rejects_other_channels(generator):
 def test_divergence_levels_and_certificate_agree(generator):
     divergence, space = generator.divergence(), generator.dual_space()
     assert divergence.value == pytest.approx(space.levels.mean())
-    assert set(divergence.per_leg) == {"gaussian", "recombination", "data"}
+    assert set(divergence.per_leg) == {
+        "gaussian",
+        "elliptical",
+        "recombination",
+        "data",
+    }
     assert [name for name, _, _ in generator.certificate] == ["recombination", "data"]
     assert sum(len(c.members) for c in space.clusters) == generator.num_series
 

@@ -14,11 +14,11 @@ LEVELS = [
         "data.frequencies",
         "data.destinations",
         "threads",
-        "data.missing",
+        "data.grids",
         "walks.resampling",
         "analysis.modes",
     },
-    {"data.frames"},
+    {"data.frames", "data.missing"},
     {
         "data.windows",
         "data.files",
@@ -27,6 +27,7 @@ LEVELS = [
         "laws.statistics",
     },
     {
+        "laws.elliptical",
         "critics.objectives",
         "laws.partitions",
         "analysis.group_divergence",

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from gluonts_dualkl.laws.marginals import MarginalMap, decimal_resolution
+from gluonts_dualkl.data.grids import decimal_resolution
+from gluonts_dualkl.laws.marginals import MarginalMap
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ import pytest
 import torch
 from laws import ar1
 
+from gluonts_dualkl.laws.elliptical import RadialLaw
 from gluonts_dualkl.laws.gaussian import CausalGaussian
 from gluonts_dualkl.laws.references import GaussianReference, Recombination
 from gluonts_dualkl.walks.samplers import metropolis
@@ -18,10 +19,14 @@ def law(train):
     return CausalGaussian.fit(train, 2, 100.0, 1e-2)
 
 
-@pytest.fixture(params=["gaussian", "recombination"])
+@pytest.fixture(params=["gaussian", "elliptical", "recombination"])
 def reference(request, train, law):
     if request.param == "gaussian":
         return GaussianReference(law)
+    if request.param == "elliptical":
+        size = torch.tensor(float(train[0].numel()), dtype=torch.float64)
+        spread = torch.tensor(0.4, dtype=torch.float64)
+        return GaussianReference(law, RadialLaw(size.log(), spread, size))
     return Recombination(train, law, mean_block=4)
 
 

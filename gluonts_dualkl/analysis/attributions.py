@@ -212,6 +212,8 @@ def smooth_log_ratio(model: PathModel) -> Callable[[Tensor], dict[str, Tensor]]:
         table = (series_statistics(scores) - features.mean) / features.scale
         phi = table.clamp(-LIMIT, LIMIT)
         ratios = {"gaussian": model.gaussian.log_ratio(z)}
+        innovations = model.gaussian.innovations(z)
+        ratios["elliptical"] = model.radial.log_ratio(innovations)
         for leg in model.legs:
             ratios[leg.name] = (phi @ leg.weights).double() - leg.log_normaliser
         return ratios

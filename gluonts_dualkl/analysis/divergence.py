@@ -36,6 +36,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 INTEGRATED = "integrated"
+CLOSED_FORM = ("gaussian", "elliptical")
 
 
 def fold_labels(items: Sequence[str], num_folds: int, seed: int) -> np.ndarray:
@@ -96,8 +97,9 @@ def summarise(
     error = float(total.std(ddof=1) / math.sqrt(num_series))
     half = float(norm.ppf(0.5 + confidence / 2)) * error
     per_leg = {name: float(score.mean()) for name, score in legs.items()}
-    learned = [name for name in legs if name != "gaussian"]
-    ceiling = per_leg.get("gaussian", 0.0) + math.log(num_series) * len(learned)
+    closed = sum(nats for name, nats in per_leg.items() if name in CLOSED_FORM)
+    learned = [name for name in legs if name not in CLOSED_FORM]
+    ceiling = closed + math.log(num_series) * len(learned)
     value = float(total.mean())
     deficit = max(0.0, optimism) / 2
     return Divergence(
@@ -118,7 +120,7 @@ def warn_above_ceiling(divergence: Divergence) -> None:
     """Log a warning for every learned leg above what ``N`` series certify."""
     limit = math.log(divergence.num_series)
     for name, nats in divergence.per_leg.items():
-        if name != "gaussian" and nats > limit:
+        if name not in CLOSED_FORM and nats > limit:
             logger.warning(
                 "the %s leg reads %.1f nats, more than the ln N = %.1f nats that %d "
                 "series certify for a learned leg: an estimate, not a bound",

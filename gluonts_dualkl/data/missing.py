@@ -7,6 +7,8 @@ import logging
 import numpy as np
 import pandas as pd
 
+from gluonts_dualkl.data.grids import decimal_resolution
+
 __all__ = ["fill_missing"]
 
 logger = logging.getLogger(__name__)
@@ -16,8 +18,9 @@ def fill_missing(values: np.ndarray) -> np.ndarray:
     """Fill NaN by linear interpolation in time, ends by the nearest observed value.
 
     A channel with no observed value in a window takes the channel's mean over the
-    other windows, step by step where they observe it. The filled share is logged as a
-    warning; what is generated is complete.
+    other windows, step by step where they observe it. What is filled lies on the
+    decimal grid of the channel. The filled share is logged as a warning; what is
+    generated is complete.
 
     Parameters
     ----------
@@ -35,6 +38,10 @@ def fill_missing(values: np.ndarray) -> np.ndarray:
     if empty.any():
         pooled = pd.DataFrame(_step_means(filled)).interpolate(limit_direction="both")
         filled = np.where(empty, pooled.to_numpy(), filled)
+    for c in range(channels):
+        step = decimal_resolution(values[:, :, c][~missing[:, :, c]])
+        if step:
+            filled[:, :, c] = step * np.round(filled[:, :, c] / step)
     logger.warning(
         "%.2g %% of the values are missing and were filled by interpolation in time",
         100 * missing.mean(),

@@ -69,11 +69,14 @@ class CausalGaussian:
         Lower Cholesky factors ``L_t`` of the innovation covariances, ``(T, C, C)``.
     variances
         Variances ``v_tc`` of the pixels under the law, ``(T, C)``.
+    shrinkage
+        Pseudo-count and ridge it was fitted with, ``(2,)``.
     """
 
     coefficients: Tensor
     factors: Tensor
     variances: Tensor
+    shrinkage: Tensor
 
     @property
     def order(self) -> int:
@@ -145,7 +148,15 @@ class CausalGaussian:
         coefficients = torch.linalg.solve(moments[:, :past, :past], cross)
         residual = moments[:, past:, past:] - coefficients.transpose(1, 2) @ cross
         factors = torch.linalg.cholesky(residual)
-        return cls(coefficients, factors, _pixel_variances(coefficients, factors))
+        variances = _pixel_variances(coefficients, factors)
+        settings = [float(pseudo_count), float(ridge)]
+        shrinkage = torch.tensor(settings, dtype=local.dtype, device=local.device)
+        return cls(coefficients, factors, variances, shrinkage)
+
+    def refitted(self, z: Tensor) -> CausalGaussian:
+        """The law of other scores with the same order and shrinkage."""
+        pseudo_count, ridge = self.shrinkage.tolist()
+        return self.fit(z, self.order, pseudo_count, ridge)
 
     def state(self) -> dict[str, Tensor]:
         """The tensors of the law by attribute."""

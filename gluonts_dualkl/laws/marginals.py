@@ -37,7 +37,9 @@ from scipy.special import ndtri
 from scipy.stats import skew
 from torch import Tensor
 
-__all__ = ["MarginalMap", "decimal_resolution"]
+from gluonts_dualkl.data.grids import decimal_resolution
+
+__all__ = ["MarginalMap"]
 
 KINDS = ("auto", "rank", "power")
 DISCRETE_SHARE = 0.25
@@ -48,23 +50,6 @@ MAX_KNOTS = 201
 MIN_SCALE = 0.05
 MAX_LEVELS = 4096
 TAIL_SCORE = 6.0
-
-
-def decimal_resolution(values: np.ndarray) -> float:
-    """Largest ``q`` of the form 1, 2 or 5 times a power of ten that divides all values.
-
-    Returns 0 where there is none above the precision of float32.
-    """
-    distinct = np.unique(values)
-    noise = 4 * np.finfo(np.float32).eps * max(np.abs(distinct).max(), 1e-30)
-    for exponent in range(6, -10, -1):
-        for factor in (5, 2, 1):
-            step = factor * 10.0**exponent
-            if step < 20 * noise:
-                return 0.0
-            if np.abs(distinct - step * np.round(distinct / step)).max() <= noise:
-                return step
-    return 0.0
 
 
 class _Tails(NamedTuple):
@@ -310,7 +295,7 @@ class MarginalMap:
             x[c] = self.levels_x[c, self._nearest(y, c)]
         step = self.resolution[:, None]
         x = torch.where(step > 0, step * torch.round(x / step.clamp(min=1e-300)), x)
-        return _by_series(x, z.shape)
+        return _by_series(x, z.shape) + 0.0  # no negative zeros
 
     def channel_scores(self, z: Tensor) -> Tensor:
         """Channel scores ``y`` of ``z``, discrete channels on their levels.

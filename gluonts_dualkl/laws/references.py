@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from gluonts_dualkl.laws.elliptical import RadialLaw
 from gluonts_dualkl.laws.gaussian import CausalGaussian
 
 __all__ = ["DonorPaths", "GaussianReference", "Recombination", "Reference", "State"]
@@ -73,20 +74,26 @@ class GaussianState(State):
 
 
 class GaussianReference:
-    """The Gaussian leg as a reference, moved in the space of its innovations.
+    """The Gaussian or elliptical leg as a reference, moved in its innovations.
 
     The preconditioned Crank-Nicolson move ``e' = sqrt(1 - b^2) e + b n`` leaves the law
     invariant, so its factor is 1 (Cotter et al. 2013). ``b`` is drawn log-uniformly for
-    every row, which spares a step size.
+    every row, which spares a step size. With another law of the radius the move is made
+    by the direction, at a fresh Gaussian radius, and by the log-radius, each in its own
+    law.
     """
 
-    def __init__(self, law: CausalGaussian) -> None:
+    def __init__(self, law: CausalGaussian, radial: RadialLaw | None = None) -> None:
         self.law = law
+        self.radial = None if radial is None or radial.is_gaussian else radial
 
     def start(self, num_samples: int, generator: torch.Generator) -> GaussianState:
         """Independent draws of the law, ``num_samples`` rows."""
         length, channels = self.law.factors.shape[:2]
-        return self._state(self._noise((num_samples, length, channels), generator))
+        noise = self._noise((num_samples, length, channels), generator)
+        if self.radial is not None:
+            noise = self.radial.with_own_radius(noise, generator)
+        return self._state(noise)
 
     def propose(
         self, state: GaussianState, generator: torch.Generator
@@ -96,7 +103,12 @@ class GaussianReference:
         uniform = torch.rand(shape[0], 1, 1, generator=generator, device=state.z.device)
         step = torch.exp(uniform * math.log(0.05)).double()
         noise = self._noise(shape, generator)
-        moved = (1 - step.square()).sqrt() * state.innovations + step * noise
+        old = state.innovations
+        if self.radial is not None:
+            old = self.radial.with_gaussian_radius(old, generator)
+        moved = (1 - step.square()).sqrt() * old + step * noise
+        if self.radial is not None:
+            moved = self.radial.moved(moved, state.innovations, step, generator)
         return self._state(moved), state.z.new_zeros(shape[0])
 
     def _noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

@@ -1,20 +1,21 @@
 """The path of laws from independent pixels to the data, and its dual functions.
 
-    Q, independent pixels  ->  G, Gaussian  ->  R, recombined series  ->  P, the data
+    Q, independent pixels  ->  G, Gaussian  ->  E, elliptical  ->  R, recombined series
+    ->  P, the data
 
-The first leg is known in closed form. The others are boosted: each round learns a dual
-function between draws of the upper law and the present walkers of the lower one tilted
-by the rounds before, and the walkers follow it. A round that cross-fitted data do not
-support ends the leg; the log-loss it ended with, near ``ln 2``, says that held-out
-series can no longer be told from the walkers by this critic. ``R`` can be drawn
+The first two legs are known in closed form. The others are boosted: each round learns a
+dual function between draws of the upper law and the present walkers of the lower one
+tilted by the rounds before, and the walkers follow it. A round that cross-fitted data
+do not support ends the leg; the log-loss it ended with, near ``ln 2``, says that held-
+out series can no longer be told from the walkers by this critic. ``R`` can be drawn
 without limit, so its leg costs no real data; only the last leg is learned from the
 ``N`` series.
 
 All learned legs are linear in the same statistics, so they add up, and
 
-    log p(z)/q(z) = log g(z)/q(z) + sum_k (w_k . phi(z) - log Z_k)
+    log p(z)/q(z) = log e(z)/q(z) + sum_k (w_k . phi(z) - log Z_k)
 
-with ``Z_k`` estimated by walkers of the Gaussian leg that follow every leg in turn.
+with ``Z_k`` estimated by walkers of the elliptical law that follow every leg in turn.
 The path is our construction after the path-based estimation of arXiv 2404.07377.
 """
 

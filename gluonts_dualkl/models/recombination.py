@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gluonts_dualkl.critics.linear import StatisticsFeatures
+from gluonts_dualkl.laws.elliptical import RadialLaw
 from gluonts_dualkl.laws.gaussian import CausalGaussian
 from gluonts_dualkl.laws.marginals import MarginalMap
 from gluonts_dualkl.laws.references import (
@@ -36,10 +37,12 @@ def default_mean_block(length: int) -> float:
 
 @dataclass(frozen=True)
 class DualModel(PathModel):
-    """The default path: independent pixels, Gaussian, recombined series, data.
+    """The default path: independent pixels, Gaussian, elliptical, recombined, data.
 
     Attributes
     ----------
+    radial
+        The elliptical leg.
     features
         Statistics that the learned legs are linear in.
     legs
@@ -50,6 +53,7 @@ class DualModel(PathModel):
 
     kind: ClassVar[str] = "recombination"
 
+    radial: RadialLaw
     features: StatisticsFeatures
     legs: tuple[PathLeg, ...]
     mean_block: float
@@ -71,6 +75,7 @@ class DualModel(PathModel):
         maps = MarginalMap.fit(values, marginals).to(device)
         z = maps.to_normal(torch.as_tensor(values, device=device))
         gaussian = CausalGaussian.select(z, generator)
+        radial = RadialLaw.fit(z, gaussian, generator)
         features = StatisticsFeatures.fit(maps, z)
         block = mean_block or default_mean_block(z.shape[1])
         reference = Recombination(z, gaussian, block)
@@ -81,16 +86,16 @@ class DualModel(PathModel):
 
         rounds = (max_rounds, step_size, num_steps, generator)
         draws = features(reference.start(NUM_REFERENCE_DRAWS, generator).z)
-        between = boost(draws, walk(GaussianReference(gaussian)), *rounds)
+        between = boost(draws, walk(GaussianReference(gaussian, radial)), *rounds)
         recombined = walk(reference, CopyGuard(z, distance))
         recombined.move(num_steps)
         above = boost(features(z), recombined, *rounds)
-        walkers = walk(GaussianReference(gaussian))
+        walkers = walk(GaussianReference(gaussian, radial))
         legs = (
             follow(walkers, "recombination", between, num_steps),
             follow(walkers, "data", above, num_steps),
         )
-        return cls(maps, z, gaussian, distance, features, legs, block)
+        return cls(maps, z, gaussian, distance, radial, features, legs, block)
 
     @cached_property
     def reference(self) -> Recombination:
@@ -101,6 +106,7 @@ class DualModel(PathModel):
         """Normalised dual functions of normal scores ``z`` by leg, ``(n,)``, nats."""
         phi = self.features(z)
         ratios = {"gaussian": self.gaussian.log_ratio(z)}
+        ratios["elliptical"] = self.radial.log_ratio(self.gaussian.innovations(z))
         for leg in self.legs:
             ratios[leg.name] = (phi @ leg.weights).double() - leg.log_normaliser
         return ratios
@@ -172,6 +178,7 @@ class DualModel(PathModel):
     def tensors(self) -> dict[str, Any]:
         """Standardisation of the statistics and weights of the legs."""
         return {
+            "radial": self.radial.state(),
             "features": {"mean": self.features.mean, "scale": self.features.scale},
             "legs": {leg.name: leg.weights for leg in self.legs},
         }
@@ -190,6 +197,7 @@ class DualModel(PathModel):
         )
         return cls(
             **shared,
+            radial=RadialLaw(**tensors["radial"]),
             features=StatisticsFeatures(shared["marginals"], **tensors["features"]),
             legs=legs,
             mean_block=facts["mean_block"],
