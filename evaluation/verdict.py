@@ -12,6 +12,7 @@ from gluonts_dualkl.evaluation.metrics import Metric
 __all__ = ["describe", "findings", "row_verdict"]
 
 AS_REAL = "as real"
+_COPYING = {"dcr_share", "copy_rate", "nearest_neighbour_ratio"}
 NOT_DETECTED = "not detected"
 LEVEL = 0.05
 
@@ -197,16 +198,28 @@ def describe(scores: pd.DataFrame) -> str:
         for fault in _FAULTS
         if fault.name in found
     ]
-    if "memorisation" not in found:
+    if not _COPYING & set(scores["metric"]):
+        lines.insert(0, "Copying of training series was not looked for.")
+    elif "memorisation" not in found:
         lines.insert(0, "No detectable copying of training series.")
     if set(found) <= {"memorisation"}:
-        lines.append("Otherwise no difference from held-out series was found.")
+        lines.append(_otherwise(scores, found))
     size = scores.attrs.get("num_compared")
     if size is not None and size < 50:
         lines.append(
             f"Only {size} series were compared: only large faults can be seen."
         )
     return "\n".join(lines)
+
+
+def _otherwise(scores: pd.DataFrame, found: dict[str, list[str]]) -> str:
+    """What to say where no fault but copying has enough signs."""
+    told = {name for names in found.values() for name in names}
+    rows = scores[(scores["verdict"] != AS_REAL) & ~scores["metric"].isin(told)]
+    if rows.empty:
+        return "Otherwise no difference from held-out series was found."
+    signs = ", ".join(f"{row.metric}: {row.verdict}" for row in rows.itertuples())
+    return f"Single signs of a difference, too few to name a fault: {signs}."
 
 
 def _evidence(scores: pd.DataFrame, names: list[str]) -> str:

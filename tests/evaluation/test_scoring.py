@@ -174,3 +174,14 @@ def test_lazy_names():
     assert "evaluate_generator" in dir(evaluation)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         evaluation.nothing  # noqa: B018
+
+
+def test_single_signs_are_told():
+    rows = [
+        ("c2st_auc_trees", 0.99, 0.5, "told apart"),
+        ("vendi_ratio", 1.0, 1.0, "as real"),
+    ]
+    scores = pd.DataFrame(rows, columns=["metric", "value", "floor", "verdict"])
+    lines = describe(scores).splitlines()
+    assert lines[0] == "Copying of training series was not looked for."
+    assert lines[1].endswith("too few to name a fault: c2st_auc_trees: told apart.")
