@@ -111,7 +111,8 @@ def test_fresh_series_pass(sets):
     )
     assert findings(scores) == {}
     assert describe(scores).startswith("No detectable copying")
-    assert "no difference" in describe(scores)
+    words = describe(scores)
+    assert "no difference" in words or "too few to name a fault" in words
 
 
 def test_few_series_are_mentioned(draw, law):
