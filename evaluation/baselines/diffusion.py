@@ -73,12 +73,12 @@ class EDM(DiffusionBaseline):
 
     grid: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {"dropout": 0.1},
-        {"dropout": 0.3},
+        {"dropout": 0.2},
         {"dropout": 0.1, "whiten": False},
     )
 
     max_steps: int = 1500
-    dropout: float = 0.2
+    dropout: float = 0.3
     num_sampling_steps: int = 18
     width: int = 64
     num_blocks: int = 4

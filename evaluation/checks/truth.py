@@ -111,7 +111,8 @@ def draw_figure(table: pd.DataFrame, path: Path) -> None:
     rows = -(-len(names) // columns)
     figure = Figure(figsize=(4.2 * columns, 3.2 * rows + 0.6), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    axes = grid.ravel()
     for axis, name in zip(axes, names):
         part = found[found["task"] == name]
         for k, estimator in enumerate(dict.fromkeys(found["estimator"])):
@@ -129,6 +130,7 @@ def draw_figure(table: pd.DataFrame, path: Path) -> None:
             )
         axis.set_xscale("log")
         axis.set_yscale("log")
+        axis.set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
         axis.set_xticks(sorted(set(found["series"])), sorted(set(found["series"])))
         axis.minorticks_off()
         axis.set_title(f"{name}: {part['truth'].iloc[0]:.3g} nats", fontsize=10)
