@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from gluonts_dualkl.cli_common import (
+    DataSets,
     Force,
     Interrupted,
+    Only,
     Quiet,
     check_out,
     reporting,
@@ -23,14 +25,7 @@ RESULTS_SIGN = "settings.json"
 
 
 def augment_benchmark(
-    data: Annotated[
-        str,
-        typer.Option(
-            metavar="DIR_OR_NAMES",
-            help="Bundled sets, as storms_atlantic,fx_ecb; or a folder of long CSV or "
-            "Parquet tables; or a folder with a load_data.py, whose code is run.",
-        ),
-    ],
+    data: DataSets,
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     forecasters: Annotated[
         str, typer.Option(help="all, or names as ridge,deepar.")
@@ -38,9 +33,7 @@ def augment_benchmark(
     arms: Annotated[
         str, typer.Option(help="all, or arms as 'real+ours,real+fresh real'.")
     ] = "all",
-    only: Annotated[
-        str | None, typer.Option(help="Data sets of a folder, as a,b; by default all.")
-    ] = None,
+    only: Only = None,
     sizes: Annotated[
         str, typer.Option(help="Numbers of known windows, the learning curve.")
     ] = "25,50,100,200",

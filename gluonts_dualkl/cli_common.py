@@ -14,10 +14,12 @@ from typer.core import TyperGroup
 
 __all__ = [
     "Commands",
+    "DataSets",
     "Device",
     "Force",
     "Interrupted",
     "ItemId",
+    "Only",
     "Quiet",
     "Seed",
     "Timestamp",
@@ -30,6 +32,17 @@ BAD_INPUT = (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError)
 FAILURES = (OSError, ImportError, MemoryError)
 
 Seed = Annotated[int, typer.Option(help="Same seed, same result.", min=0)]
+DataSets = Annotated[
+    str,
+    typer.Option(
+        metavar="DIR_OR_NAMES",
+        help="Bundled sets, as storms_atlantic,fx_ecb; or a folder of long CSV or "
+        "Parquet tables; or a folder with a load_data.py, whose code is run.",
+    ),
+]
+Only = Annotated[
+    str | None, typer.Option(help="Data sets of a folder, as a,b; by default all.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace what --out names.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 ItemId = Annotated[str, typer.Option(help="Column that names the series.")]

@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 from gluonts_dualkl.cli_common import (
+    DataSets,
     Force,
     Interrupted,
     ItemId,
+    Only,
     Quiet,
     Seed,
     Timestamp,
@@ -86,21 +88,12 @@ def evaluate(
 
 
 def benchmark(
-    data: Annotated[
-        str,
-        typer.Option(
-            metavar="DIR_OR_NAMES",
-            help="Bundled sets, as storms_atlantic,fx_ecb; or a folder of long CSV or "
-            "Parquet tables; or a folder with a load_data.py, whose code is run.",
-        ),
-    ],
+    data: DataSets,
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     generators: Annotated[
         str, typer.Option(help="all, or names as dualkl,gaussian_copula.")
     ] = "all",
-    only: Annotated[
-        str | None, typer.Option(help="Data sets of a folder, as a,b; by default all.")
-    ] = None,
+    only: Only = None,
     seeds: Annotated[
         int, typer.Option(min=1, help="Seeds: splits, trainings and draws.")
     ] = 3,

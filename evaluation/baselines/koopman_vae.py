@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from gluonts_dualkl.evaluation.baselines.deep import DeepBaseline, Phase
-from gluonts_dualkl.evaluation.baselines.vae import check_least, check_weight, misfit
+from gluonts_dualkl.evaluation.baselines.vae import (
+    Autoencoder,
+    check_least,
+    check_weight,
+    misfit,
+)
 
 __all__ = ["KoopmanVAE", "linear_map", "normal_kl"]
 
-_CLIP = 5.0
 _MEMORY = 0.02
 _RIDGE = 1e-4
 _LOG_VARIANCE = (-10.0, 4.0)
@@ -55,7 +58,7 @@ def linear_map(z: Tensor) -> Tensor:
 
 
 @dataclass(eq=False)
-class KoopmanVAE(DeepBaseline):
+class KoopmanVAE(Autoencoder):
     """Sequential VAE with a Koopman prior, after Naiman et al. (2024).
 
     A GRU over the window gives the posterior ``q(z_t | x)`` of each step; a GRU over
@@ -119,7 +122,6 @@ class KoopmanVAE(DeepBaseline):
     consistency: float = 0.1
     stability: float = 0.0
     noise: bool = True
-    weight_decay: float = 0.01
 
     def _build(self, length: int, channels: int) -> nn.Module:
         check_weight(self.reconstruction_weight)
@@ -128,23 +130,6 @@ class KoopmanVAE(DeepBaseline):
         for name in ("consistency", "stability"):
             check_least(name, getattr(self, name), 0)
         return _Network(channels, self.latent, self.hidden, length)
-
-    def _phases(self, network: Any) -> Sequence[Phase]:
-        optimiser = torch.optim.AdamW(
-            network.parameters(), self.learning_rate, weight_decay=self.weight_decay
-        )
-
-        def step(batch: Tensor) -> None:
-            optimiser.zero_grad()
-            self._loss(network, batch).backward()
-            nn.utils.clip_grad_norm_(network.parameters(), _CLIP)
-            optimiser.step()
-            network.track(batch)
-
-        def held_out(held: Tensor) -> Tensor:
-            return self._loss(network, held)
-
-        return [Phase("elbo", 1.0, step, held_out)]
 
     def _loss(self, network: Any, x: Tensor) -> Tensor:
         posterior = network.encode(x)

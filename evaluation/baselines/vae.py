@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,7 +12,14 @@ from torch import Tensor, nn
 
 from gluonts_dualkl.evaluation.baselines.deep import DeepBaseline, Phase
 
-__all__ = ["TimeVAE", "check_least", "check_weight", "gaussian_kl", "misfit"]
+__all__ = [
+    "Autoencoder",
+    "TimeVAE",
+    "check_least",
+    "check_weight",
+    "gaussian_kl",
+    "misfit",
+]
 
 _CLIP = 5.0
 _LEAST = 1e-5
@@ -52,7 +60,41 @@ def misfit(x: Tensor, decoded: Tensor, weight: float | None) -> Tensor:
 
 
 @dataclass(eq=False)
-class TimeVAE(DeepBaseline):
+class Autoencoder(DeepBaseline):
+    """A baseline trained on one loss by AdamW.
+
+    Parameters
+    ----------
+    weight_decay
+        Of AdamW.
+    """
+
+    weight_decay: float = 0.01
+
+    def _phases(self, network: Any) -> Sequence[Phase]:
+        optimiser = torch.optim.AdamW(
+            network.parameters(), self.learning_rate, weight_decay=self.weight_decay
+        )
+
+        def step(batch: Tensor) -> None:
+            optimiser.zero_grad()
+            self._loss(network, batch).backward()
+            nn.utils.clip_grad_norm_(network.parameters(), _CLIP)
+            optimiser.step()
+            network.track(batch)
+
+        def held_out(held: Tensor) -> Tensor:
+            return self._loss(network, held)
+
+        return [Phase("elbo", 1.0, step, held_out)]
+
+    @abstractmethod
+    def _loss(self, network: Any, x: Tensor) -> Tensor:
+        """Loss of a batch ``(B, T, C)``, ``()``."""
+
+
+@dataclass(eq=False)
+class TimeVAE(Autoencoder):
     """Convolutional VAE of whole windows, after Desai et al. (2021).
 
     The encoder is a stack of convolutions of stride 2, then linear maps to the mean and
@@ -110,7 +152,6 @@ class TimeVAE(DeepBaseline):
     trend_order: int = 1
     seasons: Sequence[int] = ()
     noise: bool = False
-    weight_decay: float = 0.01
 
     def _build(self, length: int, channels: int) -> nn.Module:
         check_weight(self.reconstruction_weight)
@@ -121,23 +162,6 @@ class TimeVAE(DeepBaseline):
         if not self.filters:
             raise ValueError("filters: none given, expected one or more widths")
         return _Network(self, length, channels)
-
-    def _phases(self, network: Any) -> Sequence[Phase]:
-        optimiser = torch.optim.AdamW(
-            network.parameters(), self.learning_rate, weight_decay=self.weight_decay
-        )
-
-        def step(batch: Tensor) -> None:
-            optimiser.zero_grad()
-            self._loss(network, batch).backward()
-            nn.utils.clip_grad_norm_(network.parameters(), _CLIP)
-            optimiser.step()
-            network.track(batch)
-
-        def held_out(held: Tensor) -> Tensor:
-            return self._loss(network, held)
-
-        return [Phase("elbo", 1.0, step, held_out)]
 
     def _loss(self, network: Any, x: Tensor) -> Tensor:
         mean, log_variance = network.encode(x)

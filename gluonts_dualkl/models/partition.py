@@ -43,7 +43,12 @@ from gluonts_dualkl.laws.partitions import (
     tree_path,
 )
 from gluonts_dualkl.models.base import Draws, PathModel, copy_distance
-from gluonts_dualkl.walks.annealing import anneal, resample_along_path, tempered
+from gluonts_dualkl.walks.annealing import (
+    AnnealResult,
+    anneal,
+    resample_along_path,
+    tempered,
+)
 from gluonts_dualkl.walks.gradient_walk import GradientWalk
 from gluonts_dualkl.walks.langevin import (
     MALA,
@@ -166,7 +171,10 @@ class CriticModel(PathModel):
         model = cls(
             maps, z, gaussian, distance, path, critic, legs, slope, sampler, 0.0
         )
-        return replace(model, log_normaliser_integrated=model._integrate(generator))
+        walkers = model._population(WALKERS, generator)
+        return replace(
+            model, log_normaliser_integrated=walkers.log_normaliser_integrated
+        )
 
     @cached_property
     def partition(self) -> PartitionPath:
@@ -286,20 +294,22 @@ class CriticModel(PathModel):
     def _allowed(self, z: Tensor) -> Tensor:
         return self.guard.nearest(z) >= self.copy_distance
 
-    def _anneal(self, num: int, num_steps: int, generator: torch.Generator) -> Tensor:
-        start = self.gaussian.sample(num, generator).to(self.train.dtype)
+    def _population(self, num: int, generator: torch.Generator) -> AnnealResult:
+        """Draws of the Gaussian leg annealed to the whole tilt, and ``log Z``."""
         betas = np.linspace(0, 1, STAGES + 1).tolist()
-        found = anneal(
+        return anneal(
             tempered(self.log_gaussian, self.tilt, betas),
-            start,
+            self.gaussian.sample(num, generator).to(self.train.dtype),
             generator,
             num_steps=STEPS_A_STAGE,
             step_size=1.5 * self.train[0].numel() ** (-1 / 3),
             preconditioner=self.preconditioner,
-            resample_below=0.5,
         )
+
+    def _anneal(self, num: int, num_steps: int, generator: torch.Generator) -> Tensor:
+        start = self._population(num, generator).z
         kind = Langevin if self.sampler == "langevin" else MALA
-        return advance(self._walker(kind), found.z, num_steps, generator).z
+        return advance(self._walker(kind), start, num_steps, generator).z
 
     def _resample(self, num: int, num_steps: int, generator: torch.Generator) -> Tensor:
         legs = [
@@ -332,19 +342,6 @@ class CriticModel(PathModel):
     def _related(self, z: Tensor) -> Draws:
         nearest = self.guard.distances(z).argmin(1)
         return Draws(z, nearest[:, None].expand(-1, z.shape[1]))
-
-    def _integrate(self, generator: torch.Generator) -> float:
-        start = self.gaussian.sample(WALKERS, generator).to(self.train.dtype)
-        betas = np.linspace(0, 1, STAGES + 1).tolist()
-        found = anneal(
-            tempered(self.log_gaussian, self.tilt, betas),
-            start,
-            generator,
-            num_steps=STEPS_A_STAGE,
-            step_size=1.5 * self.train[0].numel() ** (-1 / 3),
-            preconditioner=self.preconditioner,
-        )
-        return found.log_normaliser_integrated
 
 
 @torch.no_grad()
