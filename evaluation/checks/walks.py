@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,6 +41,7 @@ from torch import Tensor
 from gluonts_dualkl import DualKLEstimator
 from gluonts_dualkl.data.destinations import atomic_path
 from gluonts_dualkl.data.windows import dataset_from_array
+from gluonts_dualkl.evaluation.checks.rows import quiet_library
 from gluonts_dualkl.evaluation.checks.tasks import Task, autoregression
 from gluonts_dualkl.evaluation.metrics.privacy import (
     copy_rate,
@@ -356,8 +356,7 @@ def main(arguments: Sequence[str] | None = None) -> pd.DataFrame:
     parser.add_argument("--fast", action="store_true", help="smaller, in half a minute")
     parser.add_argument("--force", action="store_true", help="replace the folder")
     given = parser.parse_args(arguments)
-    logging.getLogger("gluonts_dualkl").setLevel(logging.ERROR)
-    with atomic_path(given.out, given.force) as folder:
+    with quiet_library(), atomic_path(given.out, given.force) as folder:
         table = check(given.fast, given.seed)
         folder.mkdir()
         table.to_csv(folder / "walks.csv", index=False)
