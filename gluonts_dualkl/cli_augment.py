@@ -12,8 +12,11 @@ from gluonts_dualkl.cli_common import (
     DataSets,
     Force,
     Interrupted,
+    Length,
     Only,
     Quiet,
+    Resume,
+    Retry,
     check_out,
     reporting,
     split_names,
@@ -52,16 +55,9 @@ def augment_benchmark(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Epochs of the trained forecasters.")
     ] = None,
-    length: Annotated[
-        int | None,
-        typer.Option(min=6, help="Cut series into windows of so many steps."),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the results in --out.")
-    ] = False,
-    retry: Annotated[
-        bool, typer.Option("--retry", help="With --resume: failed cells once more.")
-    ] = False,
+    length: Length = None,
+    resume: Resume = False,
+    retry: Retry = False,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:

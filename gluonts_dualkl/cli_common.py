@@ -19,8 +19,11 @@ __all__ = [
     "Force",
     "Interrupted",
     "ItemId",
+    "Length",
     "Only",
     "Quiet",
+    "Resume",
+    "Retry",
     "Seed",
     "Timestamp",
     "check_out",
@@ -40,8 +43,18 @@ DataSets = Annotated[
         "Parquet tables; or a folder with a load_data.py, whose code is run.",
     ),
 ]
+Length = Annotated[
+    int | None,
+    typer.Option(min=6, help="Cut series into windows of so many steps."),
+]
 Only = Annotated[
     str | None, typer.Option(help="Data sets of a folder, as a,b; by default all.")
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with the results in --out.")
+]
+Retry = Annotated[
+    bool, typer.Option("--retry", help="With --resume: failed cells once more.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace what --out names.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]

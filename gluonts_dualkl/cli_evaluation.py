@@ -13,8 +13,11 @@ from gluonts_dualkl.cli_common import (
     Force,
     Interrupted,
     ItemId,
+    Length,
     Only,
     Quiet,
+    Resume,
+    Retry,
     Seed,
     Timestamp,
     check_out,
@@ -29,10 +32,6 @@ RESULTS_SIGN = "settings.json"
 
 _TABLE = "Long CSV or Parquet table, or a GluonTS file or folder"
 Fast = Annotated[bool, typer.Option("--fast", help="Fewer repeats, wider intervals.")]
-Length = Annotated[
-    int | None,
-    typer.Option(min=6, help="Cut series into windows of so many steps."),
-]
 
 
 def evaluate(
@@ -113,12 +112,8 @@ def benchmark(
         bool, typer.Option("--tune", help="Tune baselines on a part of train.")
     ] = False,
     fast: Fast = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the results in --out.")
-    ] = False,
-    retry: Annotated[
-        bool, typer.Option("--retry", help="With --resume: failed cells once more.")
-    ] = False,
+    resume: Resume = False,
+    retry: Retry = False,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:

@@ -18,7 +18,6 @@ from gluonts_dualkl.analysis.explanation import (
     channel_dependency,
     explain,
     gap_of,
-    gaussian_covariance,
     innovation_attribution,
     log_ratio_by_scale,
     nats_by_scale,
@@ -55,12 +54,12 @@ def z():
 
 
 def test_covariance_is_that_of_the_law():
-    covariance = gaussian_covariance(ar1_law(6, 1, 0.8))
+    covariance = ar1_law(6, 1, 0.8).covariance()
     steps = torch.arange(6)
     expected = 0.8 ** (steps[:, None] - steps).abs().double()
     assert torch.allclose(covariance, expected)
     own = law()
-    assert torch.allclose(gaussian_covariance(own).diagonal(), own.variances.ravel())
+    assert torch.allclose(own.covariance().diagonal(), own.variances.ravel())
 
 
 def test_ar1_nats_by_scale_and_channel():

@@ -9,7 +9,6 @@ from scipy.stats import norm
 from gluonts_dualkl.laws.gaussian import CausalGaussian
 from gluonts_dualkl.laws.partitions import (
     PartitionPath,
-    causal_covariance,
     gaussian_nats,
     gaussian_offsets,
     line_path,
@@ -208,7 +207,7 @@ def test_line_reads_one_boundary_a_block_of_ar1():
 
 def test_causal_covariance_is_that_of_the_law(generator):
     law = CausalGaussian.fit(torch.as_tensor(ar1(300, 6, 2, 0.7, 1)), 2, 100.0, 1e-2)
-    covariance = causal_covariance(law)
+    covariance = law.covariance()
     torch.testing.assert_close(covariance.diagonal().view(6, 2), law.variances)
     nats = gaussian_nats(PATHS["single"], covariance)
     assert float(nats) == pytest.approx(law.total_correlation())

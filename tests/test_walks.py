@@ -14,7 +14,6 @@ from gluonts_dualkl.walks.langevin import (
     MALA,
     GaussianPreconditioner,
     Langevin,
-    factor_of,
     run,
 )
 
@@ -157,7 +156,7 @@ def test_pair_of_callables_and_object_agree():
 def test_factor_of_the_gaussian_leg():
     z = torch.as_tensor(ar1(100, 6, 2, 0.6, seed=0))
     law = CausalGaussian.fit(z, 2, 100.0, 1e-2)
-    factor = factor_of(law)
+    factor = law.factor()
     covariance = factor @ factor.T
     torch.testing.assert_close(covariance.diagonal(), law.variances.flatten())
     correlations = (

@@ -54,7 +54,6 @@ from gluonts_dualkl.walks.langevin import (
     MALA,
     GaussianPreconditioner,
     Langevin,
-    factor_of,
     run,
 )
 
@@ -307,7 +306,7 @@ def learned_mala(trained: Sequence[Trained], case: str, num_steps: int) -> list[
     draws, acceptances = [], []
     for seed, (generator, train, held_out) in enumerate(trained):
         model = generator.model
-        factor = GaussianPreconditioner(factor_of(model.gaussian))
+        factor = GaussianPreconditioner(model.gaussian.factor())
         sampler = MALA(_log_density(generator), 0.1, factor)
         copies = range(-(-NUM_DRAWN // len(train)))
         start = torch.cat([_independent(model.train, 10 * seed + k) for k in copies])

@@ -30,7 +30,6 @@ __all__ = [
     "causal_nats",
     "check_series",
     "innovation_attribution",
-    "innovation_map",
     "smooth_log_ratio",
 ]
 
@@ -132,19 +131,6 @@ def causal_nats(law: CausalGaussian, z: Tensor) -> Tensor:
     return 0.5 * (own - innovations.square()) - spread.log()
 
 
-def innovation_map(law: CausalGaussian) -> Tensor:
-    """Matrix of ``law.from_innovations`` on flat series, ``(T C, T C)``, float64.
-
-    A row is the series that one unit innovation makes, so ``z = e @ matrix``.
-    """
-    length, channels = law.factors.shape[:2]
-    eye = torch.eye(
-        length * channels, dtype=law.factors.dtype, device=law.factors.device
-    )
-    images = law.from_innovations(eye.reshape(-1, length, channels))
-    return images.reshape(len(eye), -1)
-
-
 def innovation_attribution(
     log_ratio: LogRatio,
     law: CausalGaussian,
@@ -178,7 +164,7 @@ def innovation_attribution(
     check_series("z", z)
     if num_baselines < 1:
         raise ValueError(f"num_baselines is {num_baselines}; take at least one draw.")
-    matrix = innovation_map(law).to(z)
+    matrix = law.factor().T.to(z)
 
     def of_innovations(e: Tensor) -> Tensor:
         return _total(log_ratio((e.flatten(1) @ matrix).reshape(e.shape)))

@@ -27,7 +27,6 @@ from gluonts_dualkl.analysis.attributions import (
     causal_nats,
     check_series,
     innovation_attribution,
-    innovation_map,
     smooth_log_ratio,
 )
 from gluonts_dualkl.laws.gaussian import CausalGaussian
@@ -46,7 +45,6 @@ __all__ = [
     "channel_dependency",
     "explain",
     "gap_of",
-    "gaussian_covariance",
     "innovation_attribution",
     "log_ratio_by_scale",
     "nats_by_scale",
@@ -139,15 +137,6 @@ class Explanation:
     places: tuple[str, ...]
 
 
-def gaussian_covariance(law: CausalGaussian) -> Tensor:
-    """Covariance of the pixels of a causal Gaussian, ``(T C, T C)``, time first.
-
-    From its map of innovations applied to the identity, float64.
-    """
-    matrix = innovation_map(law)
-    return matrix.T @ matrix
-
-
 def channel_dependency(law: CausalGaussian) -> ChannelDependency:
     """Dependency of whole channels over the window, in closed form.
 
@@ -155,7 +144,7 @@ def channel_dependency(law: CausalGaussian) -> ChannelDependency:
     all steps of one or of both channels.
     """
     length, channels = law.factors.shape[:2]
-    covariance = gaussian_covariance(law).reshape(length, channels, length, channels)
+    covariance = law.covariance().reshape(length, channels, length, channels)
     blocks = covariance.permute(1, 3, 0, 2)  # (C, C, T, T)
     single = torch.stack([blocks[c, c] for c in range(channels)])
     logs = torch.linalg.slogdet(single).logabsdet
@@ -180,7 +169,7 @@ def nats_by_scale(law: CausalGaussian) -> dict[int, float]:
     two neighbouring segments of half that length adds, summed over the window; the last
     is the whole window. The values sum to ``law.total_correlation()``.
     """
-    covariance = gaussian_covariance(law)
+    covariance = law.covariance()
     entropy = 0.5 * covariance.diagonal().log().sum()
     nats = {}
     for size, blocks in _segments(*law.factors.shape[:2]):
@@ -196,7 +185,7 @@ def log_ratio_by_scale(law: CausalGaussian, z: Tensor) -> dict[int, Tensor]:
 
     The pointwise values whose means under the law are those of :func:`nats_by_scale`.
     """
-    covariance = gaussian_covariance(law)
+    covariance = law.covariance()
     flat = z.to(covariance).reshape(len(z), -1)
     variances = covariance.diagonal()
     before = -0.5 * (flat.square() / variances + variances.log()).sum(1)

@@ -192,6 +192,23 @@ class CausalGaussian:
             z[:, t] += innovations[:, t] @ self.factors[t].T
         return z
 
+    def factor(self) -> Tensor:
+        """``B`` of ``z = B e`` on flat series, ``(T C, T C)``, float64.
+
+        A column is the series that one unit innovation makes.
+        """
+        length, channels = self.factors.shape[:2]
+        units = torch.eye(
+            length * channels, dtype=torch.float64, device=self.factors.device
+        )
+        series = self.from_innovations(units.reshape(-1, length, channels))
+        return series.reshape(len(units), -1).T
+
+    def covariance(self) -> Tensor:
+        """Covariance ``B B'`` of the pixels, time first, ``(T C, T C)``, float64."""
+        factor = self.factor()
+        return factor @ factor.T
+
     def log_ratio(self, z: Tensor) -> Tensor:
         """Dual function ``log g(z) - sum log N(z_tc; 0, v_tc)``, ``(n,)``, nats."""
         e = self.innovations(z)

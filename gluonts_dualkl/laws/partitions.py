@@ -27,12 +27,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gluonts_dualkl.laws.gaussian import CausalGaussian
-
 __all__ = [
     "GaussianOffsets",
     "PartitionPath",
-    "causal_covariance",
     "gaussian_nats",
     "gaussian_offsets",
     "line_path",
@@ -293,18 +290,6 @@ def gaussian_nats(path: PartitionPath, correlation: Tensor) -> Tensor:
     :func:`gaussian_offsets`.
     """
     return -0.5 * _log_dets(_factors(path, correlation)).diff()
-
-
-def causal_covariance(law: CausalGaussian) -> Tensor:
-    """Covariance ``(T C, T C)`` of a causal Gaussian, float64.
-
-    The law is linear in its whitened innovations, ``z = B e``; the columns of ``B`` are
-    the series of unit innovations, and the covariance is ``B B'``.
-    """
-    length, channels = law.variances.shape
-    units = torch.eye(length * channels, dtype=torch.float64, device=law.factors.device)
-    rows = law.from_innovations(units.view(-1, length, channels)).flatten(1)
-    return rows.T @ rows
 
 
 def _pixels(length: int, channels: int) -> Tensor:

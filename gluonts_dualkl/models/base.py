@@ -77,6 +77,11 @@ class PathModel(ABC):
         """Series of ``z`` ``(n, T, C)`` nearer to training than the guard allows."""
         return int((self.guard.nearest(z) < self.copy_distance).sum())
 
+    def with_nearest(self, z: Tensor) -> Draws:
+        """Series ``z`` ``(n, T, C)`` with the nearest training series as donors."""
+        nearest = self.guard.distances(z).argmin(1)
+        return Draws(z, nearest[:, None].expand(-1, z.shape[1]))
+
     @abstractmethod
     def log_ratio_of_scores(self, z: Tensor) -> dict[str, Tensor]:
         """The same as :meth:`log_ratio` of normal scores ``z``, in path order."""

@@ -12,7 +12,6 @@ from torch import Tensor
 from gluonts_dualkl.laws.gaussian import CausalGaussian
 from gluonts_dualkl.laws.marginals import MarginalMap
 from gluonts_dualkl.laws.noise import NoisePath
-from gluonts_dualkl.laws.partitions import causal_covariance
 from gluonts_dualkl.models.base import Draws, PathModel, copy_distance
 from gluonts_dualkl.walks.reverse_diffusion import reverse_diffusion
 
@@ -58,7 +57,7 @@ class NoiseModel(PathModel):
         noise = NoisePath.fit(
             z[order[held:]],
             z[order[:held]],
-            causal_covariance(gaussian),
+            gaussian.covariance(),
             generator,
             max_steps=max_steps,
         )
@@ -89,7 +88,7 @@ class NoiseModel(PathModel):
         z = reverse_diffusion(
             self.noise, num_samples, DIFFUSION_STEPS, generator, final_steps=num_steps
         )
-        return self._related(z)
+        return self.with_nearest(z)
 
     def walk(
         self, num_steps: int, generator: torch.Generator
@@ -111,7 +110,3 @@ class NoiseModel(PathModel):
     ) -> NoiseModel:
         """The model again, see :meth:`PathModel.restore`."""
         return cls(**shared, noise=NoisePath.from_state(tensors["noise"]))
-
-    def _related(self, z: Tensor) -> Draws:
-        nearest = self.guard.distances(z).argmin(1)
-        return Draws(z, nearest[:, None].expand(-1, z.shape[1]))

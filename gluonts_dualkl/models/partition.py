@@ -55,7 +55,6 @@ from gluonts_dualkl.walks.langevin import (
     GaussianPreconditioner,
     Langevin,
     advance,
-    factor_of,
 )
 
 __all__ = ["CRITICS", "PARTITIONS", "SAMPLERS", "CriticModel"]
@@ -184,7 +183,7 @@ class CriticModel(PathModel):
     @cached_property
     def preconditioner(self) -> GaussianPreconditioner:
         """Steps with the covariance of the Gaussian leg."""
-        return GaussianPreconditioner(factor_of(self.gaussian).float())
+        return GaussianPreconditioner(self.gaussian.factor().float())
 
     def corrections(self, z: Tensor) -> Tensor:
         """What each leg says beyond its Gaussian part, ``(n, K)``, nats."""
@@ -242,7 +241,7 @@ class CriticModel(PathModel):
             z = self._resample(num_samples, num_steps, generator)
         else:
             z = self._anneal(num_samples, num_steps, generator)
-        return self._related(z)
+        return self.with_nearest(z)
 
     def walk(
         self, num_steps: int, generator: torch.Generator
@@ -256,7 +255,7 @@ class CriticModel(PathModel):
         z = result.trajectory[:, 0]
         moved = (z[1:] != z[:-1]).flatten(1).any(1)
         steps = np.concatenate([[0], 1 + np.flatnonzero(moved.cpu().numpy())])
-        return self._related(z[torch.as_tensor(steps, device=z.device)]), steps
+        return self.with_nearest(z[torch.as_tensor(steps, device=z.device)]), steps
 
     def facts(self) -> dict[str, Any]:
         """Names of path, critic and sampler, and the integrated normaliser."""
@@ -339,10 +338,6 @@ class CriticModel(PathModel):
     def _level(self, z: Tensor) -> Tensor:
         return self.log_legs(z).sum(1)
 
-    def _related(self, z: Tensor) -> Draws:
-        nearest = self.guard.distances(z).argmin(1)
-        return Draws(z, nearest[:, None].expand(-1, z.shape[1]))
-
 
 @torch.no_grad()
 def _calibrated(network: nn.Module, held_out: Tensor, base: Tensor) -> float:
@@ -369,8 +364,7 @@ def _normalisers(network: nn.Module, slope: float, base: Tensor) -> Tensor:
 
 
 def _offsets(gaussian: CausalGaussian, partition: PartitionPath) -> GaussianOffsets:
-    factor = factor_of(gaussian)
-    return gaussian_offsets(partition, factor @ factor.T)
+    return gaussian_offsets(partition, gaussian.covariance())
 
 
 def _walked(wanted: bool, partition: PartitionPath) -> WalkedNegatives | None:

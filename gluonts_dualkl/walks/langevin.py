@@ -24,8 +24,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from gluonts_dualkl.laws.gaussian import CausalGaussian
-
 __all__ = [
     "MALA",
     "GaussianPreconditioner",
@@ -37,7 +35,6 @@ __all__ = [
     "advance",
     "check_count",
     "check_positive",
-    "factor_of",
     "run",
     "value_and_gradient",
 ]
@@ -72,7 +69,7 @@ class GaussianPreconditioner:
     ----------
     factor
         ``B``, ``(T C, T C)``, on series flattened step by step; for instance
-        :func:`factor_of` the Gaussian leg.
+        the ``factor()`` of the Gaussian leg.
     """
 
     def __init__(self, factor: Tensor) -> None:
@@ -98,15 +95,6 @@ class GaussianPreconditioner:
                 f"{tuple(z.shape[1:])}; give the factor of a law over such series."
             )
         return (z.flatten(1) @ matrix.to(z)).reshape(z.shape)
-
-
-def factor_of(law: CausalGaussian) -> Tensor:
-    """Factor ``B`` of the covariance ``B B'`` of a law, ``(T C, T C)``, float64."""
-    length, channels = law.factors.shape[:2]
-    size = length * channels
-    identity = torch.eye(size, dtype=torch.float64, device=law.factors.device)
-    columns = law.from_innovations(identity.reshape(size, length, channels))
-    return columns.reshape(size, size).T
 
 
 @dataclass(frozen=True)
