@@ -64,12 +64,16 @@ _DATA = b"data"
 
 @dataclass(frozen=True)
 class Settings:
-    """What all cells of a results folder have in common."""
+    """What all cells of a results folder have in common.
+
+    ``fit_seconds`` is the ``max_seconds`` of the generators that have such a limit.
+    """
 
     n_train: int | None = None
     length: int | None = None
     fast: bool = False
     tune: bool = False
+    fit_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -149,8 +153,11 @@ def _draw(
         from gluonts_dualkl.evaluation.baselines.tuning import tune
 
         arguments = tune(cell.generator, train, cell.entropy).arguments
-    if "seed" in kind().arguments:
+    known = kind().arguments
+    if "seed" in known:
         arguments["seed"] = cell.entropy
+    if "max_seconds" in known:
+        arguments["max_seconds"] = cell.settings.fit_seconds
     baseline = kind(**arguments).fit(train)
     cost["seconds_fit"] = time.perf_counter() - begin
     begin = time.perf_counter()

@@ -66,6 +66,7 @@ def run_benchmark(
     n_train: int | None = 200,
     fast: bool = False,
     tune: bool = False,
+    fit_seconds: float | None = None,
     only: Sequence[str] | None = None,
     length: int | None = None,
     jobs: int = 1,
@@ -96,6 +97,9 @@ def run_benchmark(
         Fewer repeats in the scores.
     tune
         Whether generators with a grid are tuned on a part of train, in each cell.
+    fit_seconds
+        Most processor seconds that a deep baseline trains in, so that all have the same
+        budget; None for the number of steps that each has by default.
     jobs, backend, scheduler
         See :func:`~gluonts_dualkl.evaluation.backends.running_backend`.
     resume
@@ -129,9 +133,11 @@ def run_benchmark(
         raise ValueError(f"seeds: {seeds}, expected 1 or more")
     if n_train is not None and n_train < 10:
         raise ValueError(f"n_train: {n_train}, at least 10 windows are needed")
+    if fit_seconds is not None and not fit_seconds > 0:
+        raise ValueError(f"fit_seconds: {fit_seconds}, expected more than 0")
     check_backend(backend, jobs, scheduler)
     sources = find_sources(data, only, length)
-    settings = Settings(n_train=n_train, length=length, fast=fast, tune=tune)
+    settings = Settings(n_train, length, fast, tune, fit_seconds)
     folder = open_folder(Path(out).expanduser(), settings, resume, force)
     tasks, failed, total = _plan(folder, sources, names, seeds, settings, retry)
     watch = _Watch(progress, total - len(tasks) - len(failed), total)

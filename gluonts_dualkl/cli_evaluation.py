@@ -111,6 +111,10 @@ def benchmark(
     tune: Annotated[
         bool, typer.Option("--tune", help="Tune baselines on a part of train.")
     ] = False,
+    fit_seconds: Annotated[
+        float | None,
+        typer.Option(help="Most processor seconds to train a deep baseline in."),
+    ] = None,
     fast: Fast = False,
     resume: Resume = False,
     retry: Retry = False,
@@ -142,6 +146,7 @@ def benchmark(
                 n_train=n_train,
                 fast=fast,
                 tune=tune,
+                fit_seconds=fit_seconds,
                 only=split_names(only),
                 length=length,
                 jobs=jobs,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import process_time
 from typing import Any, ClassVar
 
 import numpy as np
@@ -41,7 +42,7 @@ class Phase:
     name
         What is trained, for the trace.
     share
-        Share of ``max_steps``.
+        Share of ``max_steps``, and of ``max_seconds`` where there is a limit.
     step
         One update from a batch ``(B, T, C)`` in scaled units.
     held_out
@@ -67,6 +68,10 @@ class DeepBaseline(Baseline):
     ----------
     max_steps
         Most gradient steps, over all phases.
+    max_seconds
+        Most processor seconds of this process to train in, over all phases: a budget
+        that costs the same for every network, and that other jobs on the machine do
+        not shorten. None for no limit; with one, results depend on the machine.
     batch_size
         Windows in a step, drawn with replacement.
     learning_rate
@@ -84,6 +89,7 @@ class DeepBaseline(Baseline):
     scaling: ClassVar[str] = "standard"
 
     max_steps: int = 2000
+    max_seconds: float | None = None
     batch_size: int = 64
     learning_rate: float = 1e-3
     patience: int = 10
@@ -169,13 +175,18 @@ class DeepBaseline(Baseline):
         """Train a phase, keep its best weights; yields the trace."""
         network = self._trained
         steps = max(1, round(phase.share * self.max_steps))
+        limit = phase.share * (self.max_seconds or np.inf)
+        begin = process_time()
         every = max(1, steps // _CHECKS)
         best, kept, waited = np.inf, None, 0
         title = f"{type(self).__name__} {phase.name}"
         for step in tqdm(range(1, steps + 1), title, disable=not self.progress):
             rows = torch.randint(len(fitted), (self.batch_size,), device=fitted.device)
             phase.step(fitted[rows])
-            if phase.held_out is None or (step % every and step < steps):
+            late = process_time() - begin > limit
+            if late and phase.held_out is None:
+                break
+            if phase.held_out is None or (step % every and step < steps and not late):
                 continue
             loss = self._held_out_loss(phase.held_out, network, held)
             yield phase.name, step, loss
@@ -184,7 +195,7 @@ class DeepBaseline(Baseline):
                 kept = {k: v.clone() for k, v in network.state_dict().items()}
             else:
                 waited += 1
-            if waited > self.patience:
+            if late or waited > self.patience:
                 break
         if kept is not None:
             network.load_state_dict(kept)

@@ -26,9 +26,9 @@ _BATCH = 128
 class _Judge(nn.Module):
     """Recurrent layer and a linear head: ``(n, T, C) -> (n, T)``."""
 
-    def __init__(self, num_inputs: int) -> None:
+    def __init__(self, num_inputs: int, least: int) -> None:
         super().__init__()
-        width = max(num_inputs // 2, 4)
+        width = max(num_inputs // 2, least)
         self.recurrent = nn.GRU(num_inputs, width, batch_first=True)
         self.head = nn.Linear(width, 1)
 
@@ -50,13 +50,15 @@ def _fit(
     loss: Callable[[Tensor, Tensor], Tensor],
     seed: int,
     num_steps: int,
+    least_units: int = 4,
+    learning_rate: float = 1e-2,
 ) -> _Judge:
     """Fit a judge by Adam on batches of at most 128 series."""
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        judge = _Judge(x.shape[2])
-    optimizer = torch.optim.Adam(judge.parameters(), lr=1e-2)
+        judge = _Judge(x.shape[2], least_units)
+    optimizer = torch.optim.Adam(judge.parameters(), lr=learning_rate)
     for _ in range(num_steps):
         batch = torch.randperm(len(x), generator=generator)[:_BATCH]
         optimizer.zero_grad()
@@ -75,11 +77,15 @@ def discriminative_score(
     train: np.ndarray,
     seed: int = 0,
     num_steps: int = 200,
+    least_units: int = 4,
+    learning_rate: float = 1e-2,
 ) -> float:
     """``|accuracy - 1/2|`` of a recurrent judge on 20 % of both sets, in [0, 0.5].
 
     The sets are cut to equal size; repeated series are not kept together, as in the
-    original, so that a bootstrap of few series scores badly.
+    original, so that a bootstrap of few series scores badly. The judge has ``C // 2``
+    hidden units, or ``least_units`` if these are more; the original's has 2,000 steps,
+    at least 1 unit and learning rate 0.001.
     """
     real, synthetic = equal_size(real, synthetic, seed=seed)
     rng = np.random.default_rng(seed)
@@ -91,7 +97,7 @@ def discriminative_score(
         judge = _fit(
             torch.cat([x[held:] for x in sets]),
             torch.cat([y[held:] for y in labels]),
-            _classify, seed, num_steps,
+            _classify, seed, num_steps, least_units, learning_rate,
         )  # fmt: skip
         with torch.no_grad():
             scores = judge(torch.cat([x[:held] for x in sets]))[:, -1]

@@ -235,6 +235,17 @@ def test_phases_of_timegan(windows):
     assert dict(counts) == {"autoencoding": 5, "supervised": 3, "joint": 12}
 
 
+def test_a_limit_of_seconds_ends_every_phase(windows, monkeypatch):
+    from gluonts_dualkl.evaluation.baselines import deep
+
+    clock = iter(range(10_000))
+    monkeypatch.setattr(deep, "process_time", lambda: next(clock))
+    trace = make("timegan", max_steps=1000, max_seconds=20.0).fit(windows).trace
+    counts = trace.groupby("phase", sort=False)["step"].max()
+    # a second a step: a step late, shares .25, .15 and .6
+    assert dict(counts) == {"autoencoding": 6, "supervised": 4, "joint": 13}
+
+
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [

@@ -214,6 +214,7 @@ def process_id(k):
         ({"generators": ["gan"]}, "no generator 'gan'"),
         ({"seeds": 0}, "seeds: 0"),
         ({"n_train": 3}, "n_train: 3"),
+        ({"fit_seconds": 0.0}, "fit_seconds: 0.0, expected more than 0"),
         ({"only": ["moon"]}, "no data set moon"),
         ({"data": "moon"}, "no folder 'moon'"),
     ],
