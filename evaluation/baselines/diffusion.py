@@ -73,8 +73,9 @@ class EDM(DiffusionBaseline):
 
     grid: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {"dropout": 0.1},
-        {"dropout": 0.2},
+        {"dropout": 0.3},
         {"dropout": 0.1, "whiten": False},
+        {"dropout": 0.3, "whiten": False},
     )
 
     max_steps: int = 1500

@@ -95,7 +95,7 @@ class DiffusionTS(DiffusionBaseline):
     num_encoders: int = 1
     num_decoders: int = 2
     num_frequencies: int | None = None
-    skip: bool = True
+    skip: bool = False
     weight_fourier: float = 1.0
     num_noise_steps: int = 500
     eta: float = 0.0

@@ -109,9 +109,9 @@ class KoopmanVAE(Autoencoder):
     """
 
     grid: ClassVar[tuple[Mapping[str, Any], ...]] = (
-        {},
         {"noise": False},
-        {"reconstruction_weight": 1.0},
+        {"noise": True},
+        {"reconstruction_weight": 1.0, "noise": True},
     )
 
     max_steps: int = 1500
@@ -121,7 +121,7 @@ class KoopmanVAE(Autoencoder):
     reconstruction_weight: float | None = None
     consistency: float = 0.1
     stability: float = 0.0
-    noise: bool = True
+    noise: bool = False
 
     def _build(self, length: int, channels: int) -> nn.Module:
         check_weight(self.reconstruction_weight)

@@ -91,15 +91,15 @@ class TimeGAN(DeepBaseline):
 
     scaling: ClassVar[str] = "range"
     grid: ClassVar[tuple[Mapping[str, Any], ...]] = (
-        {},
-        {"learning_rate": 1e-3},
         {"width": 48},
+        {"width": 24},
+        {"width": 24, "learning_rate": 1e-3},
     )
 
     max_steps: int = 800
     learning_rate: float = 3e-3
     patience: int = 40
-    width: int = 24
+    width: int = 48
     num_layers: int = 2
     gamma: float = 1.0
 

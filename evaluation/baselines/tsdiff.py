@@ -62,8 +62,8 @@ class TSDiff(DiffusionBaseline):
 
     held_out_draws: ClassVar[int] = 128
     grid: ClassVar[tuple[Mapping[str, Any], ...]] = (
-        {"dropout": 0.1},
-        {"dropout": 0.3},
+        {"dropout": 0.1, "eta": 0.0},
+        {"dropout": 0.3, "eta": 0.0},
         {"dropout": 0.1, "eta": 1.0},
     )
 
@@ -72,7 +72,7 @@ class TSDiff(DiffusionBaseline):
     num_layers: int = 3
     series_per_step: int = 128
     num_noise_steps: int = 100
-    eta: float = 0.0
+    eta: float = 1.0
 
     def _denoiser(self, length: int, channels: int) -> nn.Module:
         schedule = NoiseSchedule.linear(self.num_noise_steps)

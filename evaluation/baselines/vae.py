@@ -148,7 +148,7 @@ class TimeVAE(Autoencoder):
 
     latent: int = 8
     filters: Sequence[int] = (32, 64, 128)
-    reconstruction_weight: float | None = 0.5
+    reconstruction_weight: float | None = 2.0
     trend_order: int = 1
     seasons: Sequence[int] = ()
     noise: bool = False
