@@ -1,43 +1,28 @@
-"""Files to datasets and back, in every format; destinations; every refusal."""
+"""Files to datasets and back: streaming, files that GluonTS wrote, damaged files."""
 
 import gzip
-import json
 import tracemalloc
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 import pytest
 from gluonts.dataset.arrow import ArrowWriter, ParquetWriter
-from gluonts.dataset.common import (
-    FileDataset,
-    MetaData,
-    TrainDatasets,
-    load_datasets,
-)
+from gluonts.dataset.common import MetaData, TrainDatasets
 from gluonts.dataset.jsonl import JsonLinesWriter
 
-from gluonts_dualkl.data.destinations import atomic_path, check_destination
+from gluonts_dualkl.data.entries import blocks
 from gluonts_dualkl.data.files import read_dataset, write_dataset
 from gluonts_dualkl.data.windows import dataset_from_array
 
-TABLES = ["d.csv", "d.csv.gz", "d.parquet"]
-JSON_LINES = ["d.jsonl", "d.jsonl.gz", "d.json"]
-
-
-def make_values(num_series=7, length=5, channels=3):
-    """Finite float32 numbers of every magnitude, and one missing value."""
-    rng = np.random.default_rng(0)
-    bits = rng.integers(0, 2**32, size=(num_series, length, channels), dtype=np.uint64)
-    values = bits.astype(np.uint32).view(np.float32)
-    values = np.where(np.isfinite(values), values, np.float32(0.1))
-    values[0, 1, 0] = np.nan
-    return values
+ONE_OF_EACH = ["d.csv", "d.csv.gz", "d.parquet", "d.jsonl", "d.jsonl.gz", "d.arrow"]
+ONE_OF_EACH += ["folder"]
 
 
 @pytest.fixture
 def entries():
-    names = ["NA", "001", "a b", "comma,", "ü", "true", "1.0"]
-    return dataset_from_array(make_values(), "6h", "2000-01-01 06:00", names)
+    values = np.random.default_rng(0).normal(size=(7, 5, 3)).astype(np.float32)
+    values[0, 1, 0] = np.nan
+    return dataset_from_array(values, "6h", "2000-01-01 06:00", list("gabcdef"))
 
 
 def assert_same(read, written):
@@ -53,70 +38,51 @@ def leftovers(folder):
     return sorted(p.name for p in folder.iterdir())
 
 
-class TestRoundTrips:
-    @pytest.mark.parametrize("name", TABLES)
-    def test_tables(self, name, entries, tmp_path):
+class TestStreaming:
+    @pytest.mark.parametrize("name", ONE_OF_EACH)
+    def test_memory_does_not_grow(self, name, tmp_path, monkeypatch):
+        monkeypatch.setattr("gluonts_dualkl.data.entries._SERIES_PER_BLOCK", 8)
+        template = dataset_from_array(np.ones((1, 40, 4)), "h")[0]
+
+        def peak(num_series):
+            arrow = []
+
+            def stream():
+                for k in range(num_series):
+                    arrow.append(pa.total_allocated_bytes() - before)
+                    target = template["target"] + np.float32(k)
+                    yield template | {"item_id": str(k), "target": target}
+
+            before = pa.total_allocated_bytes()
+            tracemalloc.start()
+            write_dataset(stream(), tmp_path / str(num_series) / name)
+            top = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            return top + max(arrow)
+
+        peak(8)
+        assert peak(160) < 1.5 * peak(32)
+
+    def test_long_series_make_small_blocks(self, monkeypatch):
+        monkeypatch.setattr("gluonts_dualkl.data.entries._VALUES_PER_BLOCK", 20)
+        entries = ({"target": np.ones((2, 4))} for _ in range(7))
+        assert [len(block) for block in blocks(entries)] == [3, 3, 1]
+
+    @pytest.mark.parametrize("name", ONE_OF_EACH)
+    def test_many_blocks(self, name, tmp_path):
+        entries = dataset_from_array(np.ones((1100, 3, 1)), "h")
         path = tmp_path / name
-        assert write_dataset(iter(entries), path, channels=["x", "y", "z"]) == 7
-        read, channels = read_dataset(path)
-        assert channels == ["x", "y", "z"]
-        assert_same(read, entries)
-        assert leftovers(tmp_path) == [name]
+        assert write_dataset(iter(entries), path) == 1100
+        read, _ = read_dataset(path, freq="h")
+        assert [e["item_id"] for e in read] == [e["item_id"] for e in entries]
 
-    @pytest.mark.parametrize("name", JSON_LINES)
-    def test_json_lines(self, name, entries, tmp_path):
-        for k, entry in enumerate(entries):
-            entry["feat_static_cat"] = np.array([k, 1], dtype=np.int32)
-            entry["feat_dynamic_real"] = np.ones((2, 5), dtype=np.float32)
-        assert write_dataset(iter(entries), tmp_path / name) == 7
-        read, channels = read_dataset(tmp_path / name, freq="6h")
-        assert channels is None
-        assert_same(read, entries)
-        assert read[3]["feat_static_cat"].tolist() == [3, 1]
-        assert read[3]["feat_dynamic_real"].shape == (2, 5)
-        (*_, last) = FileDataset(tmp_path / name, freq="6h", one_dim_target=False)
-        np.testing.assert_array_equal(last["target"], entries[-1]["target"])
-
-    @pytest.mark.parametrize("freq", ["h", "D", "B", "W-SUN", "M", "Q-MAR", "Y-JUN"])
-    @pytest.mark.parametrize("name", ["d.jsonl", "folder"])
-    def test_starts_of_any_freq(self, name, freq, tmp_path):
-        entries = dataset_from_array(np.ones((2, 4)), freq, "2001-02-05")
-        write_dataset(entries, tmp_path / name)
-        read, _ = read_dataset(tmp_path / name, freq=freq)
-        assert_same(read, entries)
-
-    def test_folder(self, entries, tmp_path):
-        path = tmp_path / "folder"
-        assert write_dataset(iter(entries), path, channels=["x", "y", "z"]) == 7
-        read, channels = read_dataset(path)
-        assert channels == ["x", "y", "z"]
-        assert_same(read, entries)
-        loaded = load_datasets(path, path / "train", None, one_dim_target=False)
-        assert loaded.metadata.freq == "6h"
-        assert_same(list(loaded.train), entries)
-
-    def test_many_blocks(self, tmp_path):
+    def test_series_without_names_are_numbered_in_a_table(self, tmp_path):
         entries = dataset_from_array(np.ones((1100, 3, 1)), "h")
         for entry in entries:
             del entry["item_id"]
-        assert write_dataset(iter(entries), tmp_path / "d.parquet") == 1100
+        write_dataset(iter(entries), tmp_path / "d.parquet")
         read, _ = read_dataset(tmp_path / "d.parquet")
         assert [e["item_id"] for e in read] == list(map(str, range(1100)))
-
-    def test_memory_does_not_grow(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("gluonts_dualkl.data.files._SERIES_PER_BLOCK", 16)
-
-        def peak(num_series):
-            template = dataset_from_array(np.ones((1, 24, 4)), "h")[0]
-            stream = (template | {"item_id": str(k)} for k in range(num_series))
-            tracemalloc.start()
-            write_dataset(stream, tmp_path / f"{num_series}.csv")
-            top = tracemalloc.get_traced_memory()[1]
-            tracemalloc.stop()
-            return top
-
-        peak(16)
-        assert peak(640) < 1.5 * peak(64)
 
 
 class TestGluonTSFiles:
@@ -142,6 +108,36 @@ class TestGluonTSFiles:
             entries, tmp_path / "d.arrow"
         )
         assert_same(read_dataset(tmp_path / "d.arrow")[0], entries)
+
+    def test_arrow_stream(self, entries, tmp_path):
+        ArrowWriter(stream=True).write_to_file(entries, tmp_path / "d.arrow")
+        assert_same(read_dataset(tmp_path / "d.arrow", freq="6h")[0], entries)
+
+    def test_what_a_killed_writer_left_is_not_read(self, entries, tmp_path):
+        write_dataset(entries, tmp_path / "d.jsonl")
+        (tmp_path / ".e.jsonl.abc").mkdir()
+        (tmp_path / ".e.jsonl.abc" / "e.jsonl").write_text("{half")
+        assert_same(read_dataset(tmp_path, freq="6h")[0], entries)
+
+    def test_arrow_files_in_a_folder_name_the_channels(self, entries, tmp_path):
+        write_dataset(entries, tmp_path / "d.arrow", channels=["x", "y", "z"])
+        assert read_dataset(tmp_path)[1] == ["x", "y", "z"]
+
+    def test_foreign_metadata_about_channels_is_no_list_of_names(
+        self, entries, tmp_path
+    ):
+        metadata = {"freq": "6h", "channels": "3"}
+        ArrowWriter(metadata=metadata).write_to_file(entries, tmp_path / "d.arrow")
+        assert read_dataset(tmp_path / "d.arrow")[1] is None
+
+    def test_a_long_parquet_may_have_channels_named_start_and_target(
+        self, entries, tmp_path
+    ):
+        names = ["start", "target", "z"]
+        write_dataset(entries, tmp_path / "d.parquet", channels=names)
+        read, channels = read_dataset(tmp_path / "d.parquet")
+        assert channels == names
+        assert_same(read, entries)
 
     def test_parquet_with_one_series_a_row(self, entries, tmp_path):
         ParquetWriter().write_to_file(entries, tmp_path / "d.parquet")
@@ -183,7 +179,7 @@ class TestBadFiles:
             ),
             ("d.parquet", b"PAR1 but not really", "cannot read .*d.parquet"),
             ("d.arrow", b"nothing like it", "cannot read .*d.arrow"),
-            ("d.jsonl", b"{broken\n", "cannot read .*d.jsonl"),
+            ("d.jsonl", b"\n{broken\n", "cannot read .*d.jsonl': line 2 is not JSON"),
             ("d.jsonl", b"[1, 2]\n", "line 1 of .*d.jsonl' is not a GluonTS entry"),
             ("d.jsonl", b"\n", "d.jsonl' is empty: it holds no series"),
             ("d.jsonl", b'{"start": "2000"}\n', "d.jsonl' has no field 'target'"),
@@ -196,6 +192,34 @@ class TestBadFiles:
                 "d.jsonl",
                 b'{"start": "soon", "target": [1]}\n',
                 "'soon' is not a point in time",
+            ),
+            (
+                "d.jsonl",
+                b'{"start": "2000", "target": [1], "feat_static_cat": [1.5]}\n',
+                "'feat_static_cat' of an entry of .* holds 1.5, .* whole number",
+            ),
+            (
+                "d.jsonl",
+                b'{"start": "2000", "target": [1e39]}\n',
+                r"'target' of an entry of .* holds 1e\+39, which is not within float32",
+            ),
+            (
+                "d.csv",
+                b"item_id,timestamp,x,feat_static_real_0\n"
+                b"a,2000-01-01,1,1\na,2000-01-02,1,2\na,2000-01-03,1,2\n",
+                "'feat_static_real' of item 'a' changes over time",
+            ),
+            (
+                "d.csv",
+                b"item_id,timestamp,x,feat_dynamic_cat_0\n"
+                b"a,2000-01-01,1,1\na,2000-01-02,1,2\n"
+                b"a,2000-01-03,1,2\na,2000-01-05,1,2\n",
+                "'feat_dynamic_cat' of item 'a' holds nan",
+            ),
+            (
+                "d.csv",
+                b"item_id,timestamp,x,feat_static_cat_0\na,2000-01-01,1,red\n",
+                "column 'feat_static_cat_0' is not numeric .*'red'",
             ),
         ],
     )
@@ -210,127 +234,12 @@ class TestBadFiles:
         with pytest.raises(ValueError, match="does not state the frequency"):
             read_dataset(tmp_path / "d.jsonl")
 
+    def test_metadata_is_no_object(self, entries, tmp_path):
+        write_dataset(entries, tmp_path / "d.jsonl")
+        (tmp_path / "metadata.json").write_text("[]")
+        with pytest.raises(ValueError, match="metadata.json' is no JSON object"):
+            read_dataset(tmp_path)
+
     def test_folder_without_data(self, tmp_path):
         with pytest.raises(ValueError, match="holds no GluonTS file"):
             read_dataset(tmp_path)
-
-
-class TestRefusals:
-    @pytest.mark.parametrize("name", [*TABLES, *JSON_LINES, "folder"])
-    @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-    def test_failure_leaves_nothing(self, name, error, entries, tmp_path):
-        def stream():
-            yield from entries
-            raise error("stop")
-
-        with pytest.raises(error):
-            write_dataset(stream(), tmp_path / "new" / name)
-        assert leftovers(tmp_path) == []
-
-    @pytest.mark.parametrize("name", ["d.csv", "d.jsonl", "folder"])
-    def test_existing_path_is_kept_until_the_new_one_is_whole(
-        self, name, entries, tmp_path
-    ):
-        path = tmp_path / name
-        write_dataset(entries, path)
-
-        def untouched():
-            raise AssertionError("drawn")
-            yield
-
-        with pytest.raises(FileExistsError, match="exists; choose another path or"):
-            write_dataset(untouched(), path)
-
-        def broken():
-            yield entries[0]
-            raise RuntimeError("stop")
-
-        with pytest.raises(RuntimeError, match="stop"):
-            write_dataset(broken(), path, force=True)
-        assert_same(read_dataset(path, freq="6h")[0], entries)
-        assert write_dataset(entries[:2], path, force=True) == 2
-        assert_same(read_dataset(path, freq="6h")[0], entries[:2])
-        assert leftovers(tmp_path) == [name]
-
-    @pytest.mark.parametrize("name", ["d.csv", "d.parquet", "d.jsonl", "folder"])
-    def test_nothing_to_write(self, name, tmp_path):
-        with pytest.raises(ValueError, match="there is no series to write"):
-            write_dataset(iter([]), tmp_path / name)
-        assert leftovers(tmp_path) == []
-
-    def test_unknown_suffix(self, entries, tmp_path):
-        with pytest.raises(ValueError, match="cannot tell the format.*a folder has"):
-            write_dataset(entries, tmp_path / "d.xlsx")
-
-    def test_number_of_channel_names(self, entries, tmp_path):
-        with pytest.raises(ValueError, match="names 1 channels, .* have 3"):
-            write_dataset(entries, tmp_path / "d.csv", channels=["x"])
-
-    @pytest.mark.parametrize("name", ["d.csv", "d.jsonl"])
-    def test_mixed_freq(self, name, entries, tmp_path):
-        entries[600 % len(entries)]["start"] = pd.Period("2000", "D")
-        with pytest.raises(ValueError, match="has freq 'D'"):
-            write_dataset(entries, tmp_path / name)
-
-    def test_mixed_freq_across_blocks(self, tmp_path):
-        hours = dataset_from_array(np.ones((512, 2)), "h")
-        days = dataset_from_array(np.ones((1, 2)), "D")
-        with pytest.raises(ValueError, match="has freq 'D'"):
-            write_dataset(hours + days, tmp_path / "d.csv")
-
-    def test_mixed_fields_and_starts(self, entries, tmp_path):
-        del entries[2]["item_id"]
-        with pytest.raises(ValueError, match="entry 2 has the fields"):
-            write_dataset(entries, tmp_path / "d.jsonl")
-        with pytest.raises(ValueError, match="is not a pandas Period"):
-            write_dataset([{"start": "2000", "target": [1.0]}], tmp_path / "d.jsonl")
-
-    def test_file_and_folder_do_not_replace_each_other(self, entries, tmp_path):
-        (tmp_path / "d.csv").mkdir()
-        with pytest.raises(FileExistsError, match="a folder and is not replaced by a"):
-            write_dataset(entries, tmp_path / "d.csv", force=True)
-        (tmp_path / "plain").write_text("kept")
-        with pytest.raises(FileExistsError, match="a file and is not replaced by a"):
-            write_dataset(entries, tmp_path / "plain", force=True)
-
-    def test_foreign_folder_is_not_replaced(self, entries, tmp_path):
-        (tmp_path / "photos").mkdir()
-        (tmp_path / "photos" / "1.jpg").write_text("kept")
-        with pytest.raises(FileExistsError, match="holds no metadata.json"):
-            write_dataset(entries, tmp_path / "photos", force=True)
-        assert leftovers(tmp_path / "photos") == ["1.jpg"]
-
-    def test_current_directory_is_not_replaced(self, tmp_path, monkeypatch):
-        (tmp_path / "inner").mkdir()
-        monkeypatch.chdir(tmp_path / "inner")
-        for path in (".", "..", "~"):
-            with pytest.raises(ValueError, match="current or the home directory"):
-                check_destination(path, force=True)
-
-    def test_parent_is_a_file(self, tmp_path):
-        (tmp_path / "file").write_text("kept")
-        with pytest.raises(ValueError, match="is a file, so nothing fits inside"):
-            check_destination(tmp_path / "file" / "d.csv")
-
-
-class TestAtomicPath:
-    def test_folder_with_marker(self, tmp_path):
-        for text in ("old", "new"):
-            with atomic_path(tmp_path / "out", force=True, marker="mark") as path:
-                path.mkdir()
-                (path / "mark").write_text(text)
-        assert (tmp_path / "out" / "mark").read_text() == "new"
-        assert leftovers(tmp_path) == ["out"]
-
-    def test_path_that_appears_meanwhile(self, tmp_path):
-        with pytest.raises(FileExistsError, match="exists"):
-            with atomic_path(tmp_path / "out.txt") as path:
-                path.write_text("mine")
-                (tmp_path / "out.txt").write_text("theirs")
-        assert (tmp_path / "out.txt").read_text() == "theirs"
-        assert leftovers(tmp_path) == ["out.txt"]
-
-    def test_metadata_is_json(self, entries, tmp_path):
-        write_dataset(entries, tmp_path / "out")
-        metadata = json.loads((tmp_path / "out" / "metadata.json").read_text())
-        assert metadata == {"freq": "6h"}

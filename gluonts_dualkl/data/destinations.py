@@ -9,6 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # Windows: what a killed process left stays
+    fcntl = None  # type: ignore[assignment]
+
 __all__ = ["atomic_path", "check_destination"]
 
 
@@ -65,6 +70,10 @@ def atomic_path(
     On any exception, an interrupt included, the temporary is removed and ``path``
     stays as it was. Works for files and folders; missing parents are made.
 
+    A killed process cannot clean up: it leaves a hidden folder ``.<name>.<random>``
+    beside ``path``, which the next call for the same path removes. A lock in the folder
+    tells it from that of a process still at work.
+
     Parameters
     ----------
     path
@@ -81,17 +90,73 @@ def atomic_path(
     final = Path(path).expanduser().resolve()
     new_parents = [p for p in final.parents if not p.exists()]
     final.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(final)
     scratch = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+    lock: int | None = None
     try:
+        lock = _lock(scratch, final.name)
         yield scratch / final.name
-        _move_into_place(scratch / final.name, final, scratch / "replaced", force)
+        _move_into_place(scratch / final.name, final, _aside(scratch, final), force)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         with suppress(OSError):
             for parent in new_parents:
                 parent.rmdir()
         raise
+    finally:
+        if lock is not None:
+            os.close(lock)
     shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _aside(scratch: Path, final: Path) -> Path:
+    """Place of a replaced folder until the new one is there."""
+    return scratch / f"{final.name}.replaced"
+
+
+def _lock(scratch: Path, name: str) -> int | None:
+    """Mark a folder as in use for as long as this process lives, where that works."""
+    if fcntl is None:
+        return None
+    making = scratch / f"{name}.locking"
+    lock = os.open(making, os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        making.rename(scratch / f"{name}.lock")  # seen only once it is locked
+    except OSError:
+        os.close(lock)
+        return None
+    return lock
+
+
+def _remove_stale(final: Path) -> None:
+    """Remove what killed processes left of the same file, unless it is all there is."""
+    prefix = f".{final.name}."
+    with suppress(OSError):
+        for folder in list(final.parent.iterdir()):
+            random = folder.name.removeprefix(prefix)
+            if random == folder.name or "." in random:
+                continue
+            is_last = _aside(folder, final).exists() and not os.path.lexists(final)
+            if not is_last and _is_abandoned(folder / f"{final.name}.lock"):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Whether a lock is there that no process holds."""
+    if fcntl is None or not path.is_file():
+        return False
+    try:
+        lock = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(lock)
+    return True
 
 
 def _move_into_place(new: Path, final: Path, aside: Path, force: bool) -> None:

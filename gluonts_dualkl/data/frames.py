@@ -1,7 +1,8 @@
 """Long pandas frames <-> GluonTS entries.
 
 A long frame has one row per series and time step: a column that names the series, a
-column of timestamps and one numeric column per channel.
+column of timestamps and one numeric column per channel. Features, where there are any,
+have columns as well, see :mod:`gluonts_dualkl.data.features`.
 """
 
 from __future__ import annotations
@@ -13,22 +14,36 @@ import numpy as np
 import pandas as pd
 from gluonts.dataset.field_names import FieldName
 
+from gluonts_dualkl.data.entries import check_names
+from gluonts_dualkl.data.features import (
+    feature_columns,
+    feature_values,
+    features_of_rows,
+    is_table_feature,
+)
 from gluonts_dualkl.data.frequencies import (
     PeriodGrid,
     canonical_freq,
-    infer_freq,
     period_timestamps,
-    to_naive,
+)
+from gluonts_dualkl.data.timestamps import (
+    common_freq,
+    parse_timestamps,
+    steps_of_rows,
 )
 from gluonts_dualkl.types import DataEntry, Entries
 
-__all__ = ["dataset_from_frame", "dataset_to_frame"]
+__all__ = [
+    "dataset_from_frame",
+    "dataset_to_frame",
+    "fields_left_out",
+    "target_columns",
+    "warn_left_out",
+]
 
 logger = logging.getLogger(__name__)
 
 _DEFAULT_ITEM_ID = "item_id"
-_MAX_SERIES_FOR_INFERENCE = 200
-_MAX_STEPS_PER_ROW = 1000
 
 
 def dataset_from_frame(
@@ -50,7 +65,9 @@ def dataset_from_frame(
     timestamp
         Column of timestamps. Time zones are converted to UTC and dropped.
     channels
-        Columns of the target, in this order; every other column by default.
+        Columns of the target, in this order; by default every other column that is
+        not a feature. Columns such as ``feat_static_cat_0`` are features, unless they
+        are named here.
     freq
         Frequency of the time steps. By default it is inferred; series with gaps take
         the most common step. Steps without a row become NaN.
@@ -58,30 +75,35 @@ def dataset_from_frame(
     Returns
     -------
     list of DataEntry
-        With ``item_id``, ``start`` and a float32 ``target``, ``(C, T)``, or ``(T,)``
-        when there is one channel.
+        With ``item_id``, ``start``, a float32 ``target``, ``(C, T)``, or ``(T,)`` when
+        there is one channel, and the features of the table.
 
     Raises
     ------
     ValueError
         For a missing column, an empty frame, missing, duplicated or unreadable
         timestamps, timestamps off the grid of ``freq``, a frequency that cannot be
-        inferred and channels that are not numeric.
+        inferred, columns that are not numeric, static features that change over time
+        and codes that are no whole numbers.
     """
     item_column = _item_column(frame, item_id)
-    names = _channel_names(frame, item_column, timestamp, channels)
+    names = target_columns(frame, item_id, timestamp, channels)
     _check_not_empty(frame)
-    stamps = _parse_timestamps(frame[timestamp])
-    values = _numeric_values(frame, names)
+    stamps = parse_timestamps(frame[timestamp])
+    values = _numeric_values(frame, names, np.float32)
+    features = {
+        field: _numeric_values(frame, columns, np.float64)
+        for field, columns in feature_columns(frame.columns.drop(names)).items()
+    }
     rows_of = _rows_by_item(frame, item_column, stamps)
     _check_no_duplicates(rows_of, stamps)
     if freq is None:
-        freq = _infer_freq([stamps[rows] for rows in rows_of.values()])
+        freq = common_freq([stamps[rows] for rows in rows_of.values()])
     grid = PeriodGrid.of(stamps, canonical_freq(freq))
     entries = []
     filled = 0
     for item, rows in rows_of.items():
-        position = _steps(item, stamps, rows, grid)
+        position = steps_of_rows(item, stamps, rows, grid)
         target = np.full((len(names), position[-1] + 1), np.nan, dtype=np.float32)
         target[:, position] = values[rows].T
         filled += target.shape[1] - len(rows)
@@ -90,6 +112,7 @@ def dataset_from_frame(
                 FieldName.ITEM_ID: item,
                 FieldName.START: grid.period(rows[0]),
                 FieldName.TARGET: target if len(names) > 1 else target[0],
+                **features_of_rows(features, rows, position, item),
             }
         )
     if filled:
@@ -108,6 +131,9 @@ def dataset_to_frame(
 ) -> pd.DataFrame:
     """Write entries as a long frame: item, timestamp and one float32 column a channel.
 
+    Features follow as columns of their own: ``feat_static_cat_0``, ... Other fields
+    have no place in the table; a logged warning names them.
+
     Parameters
     ----------
     dataset
@@ -123,8 +149,9 @@ def dataset_to_frame(
     Raises
     ------
     ValueError
-        For no entries, a start that is no Period, mixed frequencies or channel counts
-        and a wrong number of ``channels``.
+        For no entries, a start that is no Period, mixed frequencies or channel counts,
+        features of other shapes than ``(K,)`` or ``(K, T)`` and ``channels`` that are
+        not distinct, not as many as the channels, or names of other columns.
     """
     entries = list(dataset)
     if not entries:
@@ -135,22 +162,46 @@ def dataset_to_frame(
     ]
     starts = [e[FieldName.START] for e in entries]
     _check_writable(items, starts, targets)
-    names = _names_or_default(channels, targets[0].shape[0])
+    names = _free_names(channels, targets[0].shape[0], (item_id, timestamp))
     lengths = [target.shape[1] for target in targets]
+    if left_out := fields_left_out(entries[0]):
+        warn_left_out(left_out)
     columns = {
         item_id: np.repeat(np.asarray(items, dtype=object), lengths),
         timestamp: period_timestamps(starts, lengths),
     }
     values = np.concatenate(targets, axis=1).astype(np.float32)
-    return pd.DataFrame(columns | dict(zip(names, values)))
+    features = feature_values(entries, lengths)
+    return pd.DataFrame(columns | dict(zip(names, values)) | features)
 
 
-def _names_or_default(channels: Sequence[str] | None, count: int) -> list[str]:
-    names = [f"c{c}" for c in range(count)] if channels is None else list(channels)
-    if len(names) != count:
+def fields_left_out(entry: DataEntry) -> list[str]:
+    """Fields of an entry that a long table has no place for."""
+    kept = (FieldName.ITEM_ID, FieldName.START, FieldName.TARGET)
+    return [key for key in entry if key not in kept and not is_table_feature(key)]
+
+
+def warn_left_out(fields: Sequence[str]) -> None:
+    """Log which fields a table does not hold."""
+    logger.warning(
+        "a long table has no place for the fields %s, which are left out; .jsonl, "
+        ".arrow and folders hold them.",
+        ", ".join(map(repr, fields)),
+    )
+
+
+def _free_names(
+    channels: Sequence[str] | None, count: int, taken: Sequence[str]
+) -> list[str]:
+    """Names of channels, checked to clash with no other column."""
+    if channels is None:
+        return [f"c{c}" for c in range(count)]
+    names = check_names(channels, count)
+    clashes = {*taken, *sum(feature_columns(names).values(), [])}.intersection(names)
+    if clashes:
         raise ValueError(
-            f"channels={names} names {len(names)} channels, but the series have "
-            f"{count}; give one name per channel."
+            f"channels={names} use {', '.join(sorted(clashes))}, which is the name of "
+            "another column of the table; call the channel differently."
         )
     return names
 
@@ -191,15 +242,24 @@ def _item_column(frame: pd.DataFrame, item_id: str | None) -> str | None:
     return item_id
 
 
-def _channel_names(
+def target_columns(
     frame: pd.DataFrame,
-    item_id: str | None,
-    timestamp: str,
-    channels: Sequence[str] | None,
+    item_id: str | None = _DEFAULT_ITEM_ID,
+    timestamp: str = "timestamp",
+    channels: Sequence[str] | None = None,
 ) -> list[str]:
+    """Columns of the target: ``channels``, or all that are no key and no feature.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, or there is none for the target.
+    """
+    item_id = _item_column(frame, item_id)
     keys = [timestamp] if item_id is None else [item_id, timestamp]
     _check_columns(frame, [*keys, *(channels or [])])
-    names = [c for c in frame.columns if c not in keys]
+    other = {*keys, *sum(feature_columns(frame.columns).values(), [])}
+    names = [c for c in frame.columns if c not in other]
     names = names if channels is None else list(channels)
     if not names:
         raise ValueError(
@@ -214,9 +274,11 @@ def _check_not_empty(frame: pd.DataFrame) -> None:
         raise ValueError("the table has columns but no rows; there is no data in it.")
 
 
-def _numeric_values(frame: pd.DataFrame, channels: list[str]) -> np.ndarray:
-    """Channel columns as float32 ``(rows, C)``."""
-    for name in channels:
+def _numeric_values(
+    frame: pd.DataFrame, names: list[str], dtype: type[np.floating]
+) -> np.ndarray:
+    """Columns as floating numbers, ``(rows, len(names))``."""
+    for name in names:
         column = frame[name]
         if not pd.api.types.is_numeric_dtype(column):
             bad = column[pd.to_numeric(column, errors="coerce").isna()].dropna()
@@ -225,32 +287,7 @@ def _numeric_values(frame: pd.DataFrame, channels: list[str]) -> np.ndarray:
                 f"column {name!r} is not numeric{example}; name the numeric columns "
                 "with channels, or the column that names the series with item_id."
             )
-    return frame[channels].to_numpy(dtype=np.float32, na_value=np.nan)
-
-
-def _parse_timestamps(column: pd.Series) -> pd.DatetimeIndex:
-    if pd.api.types.is_numeric_dtype(column):
-        raise ValueError(
-            f"column {column.name!r} holds numbers, not timestamps; convert it with "
-            "pd.to_datetime(column, unit=...) first."
-        )
-    if isinstance(column.dtype, pd.PeriodDtype):
-        return pd.DatetimeIndex(column.dt.to_timestamp())
-    try:
-        stamps = pd.DatetimeIndex(pd.to_datetime(column, format="ISO8601"))
-    except (ValueError, TypeError):
-        try:
-            stamps = pd.DatetimeIndex(pd.to_datetime(column))
-        except (ValueError, TypeError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(
-                f"column {column.name!r} cannot be read as timestamps ({reason}); use "
-                "a form such as 2000-01-31 06:00."
-            ) from None
-    if stamps.hasnans:
-        row = int(np.flatnonzero(stamps.isna())[0])
-        raise ValueError(f"column {column.name!r} has no timestamp in row {row}.")
-    return to_naive(stamps).as_unit("ns")
+    return frame[names].to_numpy(dtype=dtype, na_value=np.nan)
 
 
 def _rows_by_item(
@@ -279,70 +316,3 @@ def _check_no_duplicates(
                 "keep one row per series and time step, or name the column that tells "
                 "the series apart with item_id."
             )
-
-
-def _infer_freq(indices: list[pd.DatetimeIndex]) -> str:
-    """Frequency that the series agree on, else the most common step between rows."""
-    indices = indices[:_MAX_SERIES_FOR_INFERENCE]
-    found = {infer_freq(index) for index in indices if len(index) > 2}
-    freqs = {freq for freq in found if freq is not None}
-    if freqs == {"B", "D"} and all(max(index.dayofweek) < 5 for index in indices):
-        return "B"
-    if len(freqs) > 1:
-        raise ValueError(
-            f"the series have different frequencies ({', '.join(sorted(freqs))}); "
-            "name the one to use with freq, or split the data."
-        )
-    return freqs.pop() if freqs else _most_common_step(indices)
-
-
-def _most_common_step(indices: list[pd.DatetimeIndex]) -> str:
-    steps = np.concatenate([np.diff(index.to_numpy()) for index in indices])
-    sizes, counts = np.unique(steps, return_counts=True)
-    day = np.timedelta64(1, "D")
-    if not len(sizes) or 2 * counts.max() <= len(steps) or sizes[counts.argmax()] > day:
-        raise ValueError(
-            "the frequency cannot be inferred from the timestamps; name it with freq, "
-            "for example freq='6h'."
-        )
-    step = sizes[counts.argmax()]
-    if step == day and 3 * day in sizes:
-        if all(max(index.dayofweek) < 5 for index in indices):
-            return "B"
-    return str(pd.tseries.frequencies.to_offset(pd.Timedelta(step)).freqstr)
-
-
-def _steps(
-    item: str, stamps: pd.DatetimeIndex, rows: np.ndarray, grid: PeriodGrid
-) -> np.ndarray:
-    """Step numbers of one series by rising timestamp, checked to lie on one grid.
-
-    On the grid means the same time after the start of each period, or the same time
-    before its end (month ends).
-    """
-    ordinals = grid.ordinals[rows] - grid.ordinals[rows[0]]
-    off = _unlike_most(grid.lead[rows])
-    if off.any():
-        off_end = _unlike_most(grid.tail[rows])
-        off = off if off.sum() <= off_end.sum() else off_end
-    off |= _unlike_most(ordinals % grid.multiple)
-    if off.any():
-        wrong = stamps[int(rows[off.argmax()])]
-        raise ValueError(
-            f"timestamp {wrong} of item {item!r} is off the grid of freq "
-            f"{grid.freq!r}; correct the timestamp or name another freq."
-        )
-    steps = ordinals // grid.multiple
-    if steps[-1] > _MAX_STEPS_PER_ROW * len(rows):
-        raise ValueError(
-            f"item {item!r} has {len(rows)} rows on {steps[-1] + 1} steps of freq "
-            f"{grid.freq!r}; name the freq of the data or correct its timestamps."
-        )
-    return steps
-
-
-def _unlike_most(values: np.ndarray) -> np.ndarray:
-    if (values == values[0]).all():
-        return np.zeros(len(values), dtype=bool)
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return inverse.ravel() != counts.argmax()

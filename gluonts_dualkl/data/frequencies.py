@@ -197,10 +197,13 @@ def period_timestamps(starts: list[pd.Period], lengths: list[int]) -> pd.Datetim
     step = starts[0].freq.n
     ordinals = [s.ordinal + step * np.arange(n) for s, n in zip(starts, lengths)]
     with _quiet():
-        dtype = pd.PeriodDtype(starts[0].freqstr)
+        unit = starts[0].freqstr.lstrip("0123456789")
+        weekly = unit.startswith("W")
+        # a multiple of a week would end, and be named by, its last week
+        dtype = pd.PeriodDtype(unit if weekly else starts[0].freqstr)
         periods = pd.PeriodIndex(
             pd.arrays.PeriodArray(np.concatenate(ordinals), dtype=dtype)
         )
-        if starts[0].freqstr.lstrip("0123456789").startswith("W"):
+        if weekly:
             return periods.end_time.normalize()
         return periods.to_timestamp()
