@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -176,7 +176,7 @@ def _score(
     if score is None:
         from gluonts_dualkl.evaluation.scoring import evaluate_generator
 
-        score = evaluate_generator
+        score = partial(evaluate_generator, same_units=True)
     # one seed a data set, not a cell: generators meet the same floors and oracles
     return score(train, held_out, synthetic, seed=cell.seed, fast=cell.settings.fast)
 

@@ -70,6 +70,7 @@ def evaluate_generator(
     metrics: Sequence[Metric] | None = None,
     confidence: float = 0.95,
     packs: Sequence[str] | None = None,
+    same_units: bool = False,
 ) -> pd.DataFrame:
     """Score synthetic series against held-out ones, beside floor and ceiling.
 
@@ -95,6 +96,9 @@ def evaluate_generator(
         Groups of metrics, among ``"headline"``, ``"secondary"``, ``"sdmetrics"``,
         ``"finance"`` and ``"environment"``, with their slow metrics; by default the
         headline and the cheap part of the secondary set.
+    same_units
+        Whether sets are known to have one unit: series of another scale, such as those
+        of a collapsed generator, are then scored and no error.
 
     Returns
     -------
@@ -122,7 +126,7 @@ def evaluate_generator(
     wanted = list(metrics or select(packs))
     missing = all(m.missing for m in wanted)
     train, held_out, synthetic = as_sets(train, held_out, synthetic, missing)
-    check_sets(train, held_out, synthetic, missing)
+    check_sets(train, held_out, synthetic, missing, same_units)
     held_out, synthetic = equal_size(held_out, synthetic, seed=seed)
     scorer = _known_scorer(train, held_out, tuple(wanted), seed, fast, confidence)
     return scorer.score(synthetic)
