@@ -22,7 +22,11 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from gluonts_dualkl.laws.marginals import MarginalMap
-from gluonts_dualkl.laws.statistics import series_statistics
+from gluonts_dualkl.laws.statistics import (
+    BLOCK_PIXELS,
+    series_statistics,
+    strongest_pairs,
+)
 
 __all__ = ["Leg", "StatisticsFeatures", "fit_leg", "log_loss"]
 
@@ -50,21 +54,56 @@ class StatisticsFeatures:
         The map that knows the channel scores and the levels of discrete channels.
     mean, scale
         Mean and standard deviation of each statistic over training, ``(K,)``.
+    pairs
+        Channel pairs that are correlated, ``(2, P)``; all where it is None.
     """
 
-    def __init__(self, marginals: MarginalMap, mean: Tensor, scale: Tensor) -> None:
+    def __init__(
+        self,
+        marginals: MarginalMap,
+        mean: Tensor,
+        scale: Tensor,
+        pairs: Tensor | None = None,
+    ) -> None:
         self.marginals, self.mean, self.scale = marginals, mean, scale
+        self.pairs = pairs
 
     @classmethod
     def fit(cls, marginals: MarginalMap, z: Tensor) -> StatisticsFeatures:
-        """Standardise by the training series ``z``, ``(N, T, C)``."""
-        table = series_statistics(marginals.channel_scores(z))
-        return cls(marginals, table.mean(0), table.std(0, correction=0) + 1e-6)
+        """Standardise by the training series ``z``, ``(N, T, C)``.
+
+        Above ``MAX_PAIRS`` channel pairs only the strongest there are correlated, see
+        :func:`~gluonts_dualkl.laws.statistics.strongest_pairs`.
+        """
+        pairs = strongest_pairs(z)
+        table = _table(marginals, z, pairs)
+        return cls(marginals, table.mean(0), table.std(0, correction=0) + 1e-6, pairs)
 
     def __call__(self, z: Tensor) -> Tensor:
         """``phi`` of series ``z`` ``(n, T, C)``, shape ``(n, K)``."""
-        table = series_statistics(self.marginals.channel_scores(z))
+        return self.standardised(_table(self.marginals, z, self.pairs))
+
+    def of_scores(self, scores: Tensor) -> Tensor:
+        """``phi`` of channel scores ``(n, T, C)``, differentiable, ``(n, K)``."""
+        return self.standardised(series_statistics(scores, self.pairs))
+
+    def standardised(self, table: Tensor) -> Tensor:
+        """Standardised statistics, within ``LIMIT``, ``(n, K)``."""
         return ((table - self.mean) / self.scale).clamp(-LIMIT, LIMIT)
+
+    def state(self) -> dict[str, Tensor]:
+        """The tensors that the constructor takes; ``pairs`` where they are limited."""
+        state = {"mean": self.mean, "scale": self.scale}
+        return state if self.pairs is None else {**state, "pairs": self.pairs}
+
+
+def _table(marginals: MarginalMap, z: Tensor, pairs: Tensor | None) -> Tensor:
+    """Statistics of series in normal scores, by blocks of rows, ``(n, K)``."""
+    rows = max(1, BLOCK_PIXELS // z[0].numel()) if len(z) else 1
+    parts = [
+        series_statistics(marginals.channel_scores(x), pairs) for x in z.split(rows)
+    ]
+    return torch.cat(parts)
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ construction is ours; the leg takes the part of the Gaussian copula in the path.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from functools import cache
 
 import torch
 from torch import Tensor
@@ -34,6 +34,9 @@ RIDGES = (1e-3, 1e-2, 3e-2, 1e-1)
 MAX_CONTEXT = 128
 FOLDS = 5
 PASSES = 3
+BLOCK_NUMBERS = 16_000_000
+
+Setting = tuple[int, float, float]
 
 
 def _blocks(z: Tensor, order: int) -> Tensor:
@@ -44,17 +47,68 @@ def _blocks(z: Tensor, order: int) -> Tensor:
     return windows.permute(1, 0, 3, 2).reshape(length, n, (order + 1) * channels)
 
 
-def _moments(z: Tensor, order: int) -> tuple[Tensor, Tensor]:
-    """Second moments of the blocks by time step, and pooled, ``(T, K, K)`` each."""
-    length, channels = z.shape[1:]
-    blocks = _blocks(z, order)
-    local = blocks.transpose(1, 2) @ blocks / len(z)
-    pooled = local[order:].mean(0).expand_as(local).clone()
-    for t in range(order):
-        absent = (order - t) * channels
-        pooled[t, :absent, :] = 0
-        pooled[t, :, :absent] = 0
-    return local, pooled
+def _local_moments(z: Tensor, order: int, start: int, stop: int) -> Tensor:
+    """Second moments of the blocks of steps ``start`` to ``stop``, ``(t, K, K)``."""
+    first = max(0, start - order)
+    blocks = _blocks(z[:, first:stop], order)[start - first :]
+    return blocks.transpose(1, 2) @ blocks / len(z)
+
+
+class _Moments:
+    """Second moments of the blocks of series, by time step and pooled.
+
+    The moments of a time step have ``K^2`` entries, ``K = (p + 1) C``, and a block of
+    time steps is in memory at a time, with at most ``BLOCK_NUMBERS`` numbers. They are
+    kept where one block holds all steps and worked out anew where not.
+    """
+
+    def __init__(self, z: Tensor, order: int) -> None:
+        self.z, self.order = z, order
+        _, length, channels = z.shape
+        size = (order + 1) * channels
+        step = max(1, BLOCK_NUMBERS // (size * max(size, len(z))))
+        self._edges = [(t, min(t + step, length)) for t in range(0, length, step)]
+        self._kept: Tensor | None = None
+        total = z.new_zeros(size, size)
+        for start, stop in self._edges:
+            local = _local_moments(z, order, start, stop)
+            if len(self._edges) == 1:
+                self._kept, total = local, local[order:].mean(0)
+            else:
+                total += local[max(0, order - start) :].sum(0) / (length - order)
+        self._pooled = total
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Moments by time step and pooled, ``(t, K, K)`` each, blocks in time order."""
+        for start, stop in self._edges:
+            local = self._kept
+            if local is None:
+                local = _local_moments(self.z, self.order, start, stop)
+            pooled = self._pooled.expand_as(local).clone()
+            for t in range(start, min(stop, self.order)):
+                absent = (self.order - t) * self.z.shape[2]
+                pooled[t - start, :absent, :] = 0
+                pooled[t - start, :, :absent] = 0
+            yield local, pooled
+
+
+def _joined(blocks: Sequence[Tensor]) -> Tensor:
+    """Blocks one after the other; a single one as it lies in memory."""
+    return blocks[0] if len(blocks) == 1 else torch.cat(list(blocks))
+
+
+def _replaced(setting: Setting, place: int, value: float) -> Setting:
+    values = [*setting[:place], value, *setting[place + 1 :]]
+    return int(values[0]), values[1], values[2]
+
+
+def _regression(moments: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+    """Coefficients and innovation factors of moments ``(t, K, K)``."""
+    past = moments.shape[1] - channels
+    cross = moments[:, :past, past:]
+    coefficients = torch.linalg.solve(moments[:, :past, :past], cross)
+    residual = moments[:, past:, past:] - coefficients.transpose(1, 2) @ cross
+    return coefficients, torch.linalg.cholesky(residual)
 
 
 @dataclass(frozen=True)
@@ -89,8 +143,7 @@ class CausalGaussian:
     ) -> CausalGaussian:
         """Fit to scores ``z`` ``(N, T, C)`` with given shrinkage (see the module)."""
         order = min(order, z.shape[1] - 1)
-        local, pooled = _moments(z.double(), order)
-        return cls._from_moments(local, pooled, len(z), z.shape[2], pseudo_count, ridge)
+        return cls._from_moments(_Moments(z.double(), order), pseudo_count, ridge)
 
     @classmethod
     def select(cls, z: Tensor, generator: torch.Generator) -> CausalGaussian:
@@ -102,55 +155,55 @@ class CausalGaussian:
         z = z.double()
         length, channels = z.shape[1:]
         fold = torch.randperm(len(z), generator=generator, device=z.device) % FOLDS
-        moments: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
-
-        @cache
-        def score(order: int, pseudo_count: float, ridge: float) -> float:
-            total = 0.0
-            for k in range(FOLDS):
-                rest = z[fold != k]
-                if (order, k) not in moments:
-                    moments[order, k] = _moments(rest, order)
-                law = cls._from_moments(
-                    *moments[order, k], len(rest), channels, pseudo_count, ridge
-                )
-                total += float(law.log_ratio(z[fold == k]).sum())
-            return total
-
+        scores: dict[Setting, float] = {}
         largest = max(1, min(MAX_CONTEXT // channels, length - 1))
         grids = ([p for p in ORDERS if p <= largest], PSEUDO_COUNTS, RIDGES)
-        best = [grids[0][min(1, len(grids[0]) - 1)], 300.0, 1e-2]
+        best: Setting = (grids[0][min(1, len(grids[0]) - 1)], 300.0, 1e-2)
         for _ in range(PASSES):
-            start = list(best)
+            start = best
             for place, grid in enumerate(grids):
-                options = [[*best[:place], v, *best[place + 1 :]] for v in grid]
-                best = max(options, key=lambda option: score(*option))
+                options = [_replaced(best, place, value) for value in grid]
+                new = [option for option in options if option not in scores]
+                scores.update(cls._held_out(z, fold, new))
+                best = max(options, key=lambda option: scores[option])
             if best == start:
                 break
-        return cls.fit(z, int(best[0]), best[1], best[2])
+        return cls.fit(z, *best)
+
+    @classmethod
+    def _held_out(
+        cls, z: Tensor, fold: Tensor, settings: Sequence[Setting]
+    ) -> dict[Setting, float]:
+        """Sum of cross-validated ``log p/q`` by setting, nats.
+
+        The moments of one fold and order are in memory at a time.
+        """
+        totals = dict.fromkeys(settings, 0.0)
+        for k in range(FOLDS):
+            rest, held = z[fold != k], z[fold == k]
+            for order in dict.fromkeys(order for order, _, _ in settings):
+                moments = _Moments(rest, order)
+                for setting in settings:
+                    if setting[0] == order:
+                        law = cls._from_moments(moments, *setting[1:])
+                        totals[setting] += float(law.log_ratio(held).sum())
+        return totals
 
     @classmethod
     def _from_moments(
-        cls,
-        local: Tensor,
-        pooled: Tensor,
-        num_series: int,
-        channels: int,
-        pseudo_count: float,
-        ridge: float,
+        cls, moments: _Moments, pseudo_count: float, ridge: float
     ) -> CausalGaussian:
-        size = local.shape[1]
-        identity = torch.eye(size, dtype=local.dtype, device=local.device)
+        num_series, channels = len(moments.z), moments.z.shape[2]
         weight = pseudo_count / (num_series + pseudo_count)
-        moments = torch.lerp(local, pooled, weight) + ridge * identity
-        past = size - channels
-        cross = moments[:, :past, past:]
-        coefficients = torch.linalg.solve(moments[:, :past, :past], cross)
-        residual = moments[:, past:, past:] - coefficients.transpose(1, 2) @ cross
-        factors = torch.linalg.cholesky(residual)
+        parts = []
+        for local, pooled in moments:
+            identity = torch.eye(local.shape[1], dtype=local.dtype, device=local.device)
+            shrunk = torch.lerp(local, pooled, weight) + ridge * identity
+            parts.append(_regression(shrunk, channels))
+        coefficients, factors = (_joined(blocks) for blocks in zip(*parts))
         variances = _pixel_variances(coefficients, factors)
         settings = [float(pseudo_count), float(ridge)]
-        shrinkage = torch.tensor(settings, dtype=local.dtype, device=local.device)
+        shrinkage = torch.tensor(settings, dtype=factors.dtype, device=factors.device)
         return cls(coefficients, factors, variances, shrinkage)
 
     def refitted(self, z: Tensor) -> CausalGaussian:
@@ -175,7 +228,10 @@ class CausalGaussian:
 
     def innovations(self, z: Tensor) -> Tensor:
         """Whitened innovations ``e_t`` of series ``z``, ``(n, T, C)``, float64."""
-        z = z.double()
+        rows = max(1, BLOCK_NUMBERS // ((self.order + 1) * max(1, z[:1].numel())))
+        return _joined([self._innovations(part.double()) for part in z.split(rows)])
+
+    def _innovations(self, z: Tensor) -> Tensor:
         past = _blocks(z, self.order)[:, :, : -z.shape[2]]
         residual = z.transpose(0, 1) - past @ self.coefficients
         whitened = torch.linalg.solve_triangular(

@@ -12,7 +12,7 @@ the series as ``.z`` ``(n, T, C)`` and can be indexed and merged by row.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol, TypeVar
 
@@ -22,9 +22,18 @@ from torch import Tensor
 from gluonts_dualkl.laws.elliptical import RadialLaw
 from gluonts_dualkl.laws.gaussian import CausalGaussian
 
-__all__ = ["DonorPaths", "GaussianReference", "Recombination", "Reference", "State"]
+__all__ = [
+    "DonorPaths",
+    "GaussianReference",
+    "Recombination",
+    "Reference",
+    "State",
+    "draw_in_blocks",
+]
 
 S = TypeVar("S", bound="State")
+
+BLOCK_NUMBERS = 16_000_000
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,26 @@ class Reference(Protocol):
         """A move of every row and the log of its Metropolis-Hastings factor."""
 
 
+def draw_in_blocks(
+    draw: Callable[[int, torch.Generator], S],
+    num_samples: int,
+    num_pixels: int,
+    generator: torch.Generator,
+) -> S:
+    """``num_samples`` rows of ``draw(n, generator)``, in blocks where they are large.
+
+    A block has at most ``BLOCK_NUMBERS`` pixels where a row needs ``num_pixels``.
+    """
+    rows = max(1, BLOCK_NUMBERS // num_pixels)
+    if num_samples <= rows:
+        return draw(num_samples, generator)
+    parts = [
+        draw(min(rows, num_samples - done), generator)
+        for done in range(0, num_samples, rows)
+    ]
+    return type(parts[0]).cat(parts)
+
+
 @dataclass(frozen=True)
 class GaussianState(State):
     """Draws of the Gaussian leg with their whitened innovations, ``(n, T, C)``."""
@@ -89,6 +118,10 @@ class GaussianReference:
 
     def start(self, num_samples: int, generator: torch.Generator) -> GaussianState:
         """Independent draws of the law, ``num_samples`` rows."""
+        pixels = self.law.variances.numel()
+        return draw_in_blocks(self._start, num_samples, pixels, generator)
+
+    def _start(self, num_samples: int, generator: torch.Generator) -> GaussianState:
         length, channels = self.law.factors.shape[:2]
         noise = self._noise((num_samples, length, channels), generator)
         if self.radial is not None:
@@ -185,9 +218,7 @@ class Recombination:
         floor = 0.1 * torch.eye(channels, dtype=covariance.dtype, device=train.device)
         precision = torch.linalg.inv(covariance + floor)
         self._metric = torch.linalg.cholesky(precision).float()
-        apart = torch.cdist(train[:, 0], train[:, 0]).fill_diagonal_(torch.inf)
-        rank = min(neighbours, len(train) - 1)
-        self._near = apart.topk(rank, largest=False).indices
+        self._near = _neighbours(train[:, 0], min(neighbours, len(train) - 1))
         predicted = [self._predict(train, t) for t in range(length)]
         self._innovations = torch.stack(
             [train[:, t] - predicted[t] for t in range(length)]
@@ -198,6 +229,10 @@ class Recombination:
 
     def start(self, num_samples: int, generator: torch.Generator) -> DonorPaths:
         """Independent draws of the law, ``num_samples`` rows."""
+        pixels = self.train[0].numel()
+        return draw_in_blocks(self._start, num_samples, pixels, generator)
+
+    def _start(self, num_samples: int, generator: torch.Generator) -> DonorPaths:
         _, length, channels = self.train.shape
         device = self.train.device
         empty = DonorPaths(
@@ -287,14 +322,16 @@ class Recombination:
                 log_move = torch.full_like(factor, stay)
                 switching = drawn & (change_here < 1 / self.mean_block)
                 rows = torch.nonzero(switching | (moving & (new != before))).ravel()
-                if len(rows):
+                for part in rows.split(max(1, BLOCK_NUMBERS // num_donors)):
+                    if not len(part):
+                        continue
                     weights = self._log_weights(
-                        self._predict(z[rows], t), z[rows, t - 1], before[rows], t
+                        self._predict(z[part], t), z[part, t - 1], before[part], t
                     )
-                    picked = _draw(weights, uniform[rows])
-                    picked = torch.where(drawn[rows], picked, new[rows])
-                    new[rows] = picked
-                    log_move[rows] = change + weights.gather(1, picked[:, None])[:, 0]
+                    picked = _draw(weights, uniform[part])
+                    picked = torch.where(drawn[part], picked, new[part])
+                    new[part] = picked
+                    log_move[part] = change + weights.gather(1, picked[:, None])[:, 0]
             kept = moving & ~drawn
             factor += torch.where(kept, log_move - log_moves[:, t], 0.0)
             followed = self._predict(z, t) + self._innovations[t, new]
@@ -304,6 +341,18 @@ class Recombination:
             donors[:, t] = torch.where(moving, new, donors[:, t])
             log_moves[:, t] = torch.where(moving, log_move, log_moves[:, t])
         return DonorPaths(z, donors, log_moves, starts), factor
+
+
+def _neighbours(x: Tensor, rank: int) -> Tensor:
+    """Nearest other rows of every row of ``x`` ``(N, C)``, ``(N, rank)``."""
+    near, start = [], 0
+    for block in x.split(max(1, BLOCK_NUMBERS // len(x))):
+        apart = torch.cdist(block, x)
+        own = torch.arange(len(block), device=x.device)
+        apart[own, start + own] = torch.inf
+        near.append(apart.topk(rank, largest=False).indices)
+        start += len(block)
+    return torch.cat(near)
 
 
 def _draw(log_weights: Tensor, uniform: Tensor) -> Tensor:

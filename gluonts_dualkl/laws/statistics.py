@@ -2,6 +2,11 @@
 
 A linear function of these statistics, with weights shared by all time steps by
 construction, can be learned from tens of series where a network over pixels cannot.
+
+Channel pairs grow with the square of the channels, and the time that a critic takes
+with them. Up to ``MAX_PAIRS`` pairs, which is 28 channels, all are looked at; above,
+the pairs that correlate most strongly in training, see :func:`strongest_pairs`. The
+others are left to the Gaussian leg.
 """
 
 from __future__ import annotations
@@ -9,11 +14,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["series_statistics"]
+__all__ = ["MAX_PAIRS", "series_statistics", "strongest_pairs"]
 
 EPS = 1e-6
 STILL = 1e-3
 LIMIT = 50.0
+MAX_PAIRS = 400
+BLOCK_PIXELS = 2_000_000
 
 
 def _autocorrelation(centred: Tensor, scale: Tensor, lag: int) -> Tensor:
@@ -21,12 +28,16 @@ def _autocorrelation(centred: Tensor, scale: Tensor, lag: int) -> Tensor:
     return (centred[:, lag:] * centred[:, :-lag]).mean(1) / scale.square()
 
 
-def _correlations(centred: Tensor, scale: Tensor) -> Tensor:
-    """Correlations of all channel pairs, ``(n, C (C - 1) / 2)``."""
-    channels = centred.shape[2]
-    if channels < 2:
+def _all_pairs(x: Tensor) -> Tensor:
+    channels = x.shape[2]
+    return torch.triu_indices(channels, channels, 1, device=x.device)
+
+
+def _correlations(centred: Tensor, scale: Tensor, pairs: Tensor) -> Tensor:
+    """Correlations of channel pairs ``(2, P)``, ``(n, P)``."""
+    if not pairs.shape[1]:
         return centred.new_empty((len(centred), 0))
-    i, j = torch.triu_indices(channels, channels, 1, device=centred.device)
+    i, j = pairs
     products = torch.einsum("nti,ntj->nij", centred, centred)[:, i, j]
     return products / centred.shape[1] / (scale[:, i] * scale[:, j])
 
@@ -48,7 +59,7 @@ def _centre(x: Tensor) -> tuple[Tensor, Tensor]:
     return centred, centred.square().mean(1).sqrt() + EPS
 
 
-def series_statistics(x: Tensor) -> Tensor:
+def series_statistics(x: Tensor, pairs: Tensor | None = None) -> Tensor:
     """Table of statistics and their squares.
 
     By channel: mean, log standard deviation of levels and of steps (differences),
@@ -61,11 +72,47 @@ def series_statistics(x: Tensor) -> Tensor:
     ----------
     x
         Series, shape ``(n, T, C)``, ``T >= 2``.
+    pairs
+        Channel pairs to correlate, ``(2, P)``; all ``C (C - 1) / 2`` by default.
 
     Returns
     -------
     Tensor of shape ``(n, 2 K)``: ``K`` statistics, then their squares.
     """
+    pairs = _all_pairs(x) if pairs is None else pairs
+    table = torch.cat([_statistics(part, pairs) for part in _blocks(x)])
+    table = table.clamp(-LIMIT, LIMIT)
+    return torch.cat([table, table.square()], 1)
+
+
+def strongest_pairs(x: Tensor) -> Tensor | None:
+    """The ``MAX_PAIRS`` channel pairs that correlate most strongly in series ``x``.
+
+    By the mean over series ``(N, T, C)`` of the squared correlation within a series, of
+    levels plus of steps. Our construction.
+
+    Returns
+    -------
+    Pairs ``(2, MAX_PAIRS)`` in the order of all pairs; ``None`` where all can be kept.
+    """
+    channels = x.shape[2]
+    if channels * (channels - 1) // 2 <= MAX_PAIRS:
+        return None
+    pairs = _all_pairs(x)
+    strength = x.new_zeros(pairs.shape[1])
+    for part in _blocks(x):
+        for signal in (part, part.diff(dim=1)):
+            strength += _correlations(*_centre(signal), pairs).square().sum(0)
+    return pairs[:, strength.topk(MAX_PAIRS).indices.sort().values]
+
+
+def _blocks(x: Tensor) -> tuple[Tensor, ...]:
+    """Rows of ``x`` by blocks of at most ``BLOCK_PIXELS`` pixels, to bound memory."""
+    return x.split(max(1, BLOCK_PIXELS // x[0].numel()) if len(x) else 1)
+
+
+def _statistics(x: Tensor, pairs: Tensor) -> Tensor:
+    """The statistics without their squares, ``(n, K)``."""
     steps = x.diff(dim=1)
     centred, scale = _centre(x)
     centred_steps, step_scale = _centre(steps)
@@ -85,8 +132,7 @@ def series_statistics(x: Tensor) -> Tensor:
             for k in (1, 2)
             if k < length - 1
         ),
-        _correlations(centred, scale),
-        _correlations(centred_steps, step_scale),
+        _correlations(centred, scale, pairs),
+        _correlations(centred_steps, step_scale, pairs),
     ]
-    table = torch.cat(columns, 1).clamp(-LIMIT, LIMIT)
-    return torch.cat([table, table.square()], 1)
+    return torch.cat(columns, 1)

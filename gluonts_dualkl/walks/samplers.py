@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gluonts_dualkl.laws.references import Reference
+from gluonts_dualkl.laws.references import Reference, draw_in_blocks
 from gluonts_dualkl.walks.resampling import effective_sample_share, systematic
 
-__all__ = ["TiltedWalkers", "metropolis"]
+__all__ = ["TiltedWalkers", "draw_candidates", "metropolis"]
 
 MIN_EFFECTIVE_SHARE = 0.8
 MAX_STAGES = 100
+BLOCK_PIXELS = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,38 @@ def metropolis(
 
     Proposals come from the reference, so a move to ``x'`` is accepted with probability
     ``min(1, exp(f(x') - f(x) + factor))``, ``factor`` as :mod:`.references` defines it.
+    Rows walk by blocks of at most ``BLOCK_PIXELS`` pixels, so that little more than the
+    state itself is in memory.
 
     Returns
     -------
     The state after ``num_steps`` moves of every row, its log-tilt ``(n,)`` and a
     :class:`WalkInfo`.
     """
+    rows = max(1, BLOCK_PIXELS // max(1, state.z[:1].numel()))
+    if len(state) <= rows:
+        return _walked(reference, log_tilt, state, num_steps, generator)
+    parts = [
+        _walked(reference, log_tilt, state[start : start + rows], num_steps, generator)
+        for start in range(0, len(state), rows)
+    ]
+    states, levels, infos = zip(*parts)
+    accepted = sum(info.acceptance * len(s) for s, info in zip(states, infos))
+    return (
+        type(state).cat(states),
+        torch.cat(levels),
+        WalkInfo(accepted / len(state)),
+    )
+
+
+def _walked(
+    reference: Reference,
+    log_tilt: Callable[[Tensor], Tensor],
+    state: Any,
+    num_steps: int,
+    generator: torch.Generator,
+) -> tuple[Any, Tensor, WalkInfo]:
+    """One block of :func:`metropolis`."""
     level = log_tilt(state.z)
     accepted = 0.0
     for _ in range(num_steps):
@@ -58,6 +85,36 @@ def metropolis(
         level = torch.where(rows, proposed, level)
         accepted += float(rows.float().mean())
     return state, level, WalkInfo(accepted / max(1, num_steps))
+
+
+def draw_candidates(
+    reference: Reference,
+    log_tilt: Callable[[Tensor], Tensor],
+    num_samples: int,
+    candidates: int,
+    num_pixels: int,
+    generator: torch.Generator,
+) -> Any:
+    """Draws of a reference, each the pick of a few by weight.
+
+    Of ``candidates`` draws a row keeps one with probability proportional to
+    ``exp(log_tilt)``. Series have ``num_pixels`` pixels; where all candidates together
+    are many, they are drawn in blocks, see
+    :func:`~gluonts_dualkl.laws.references.draw_in_blocks`.
+
+    Returns
+    -------
+    A state of ``num_samples`` rows.
+    """
+
+    def draw(count: int, generator: torch.Generator) -> Any:
+        state = reference.start(candidates * count, generator)
+        tilt = log_tilt(state.z).reshape(candidates, count)
+        shares = torch.softmax(tilt, 0).T
+        picked = torch.multinomial(shares, 1, generator=generator).ravel()
+        return state[picked * count + torch.arange(count, device=picked.device)]
+
+    return draw_in_blocks(draw, num_samples, candidates * num_pixels, generator)
 
 
 class TiltedWalkers:
