@@ -112,6 +112,19 @@ def train(
             min=1, help="Steps between windows of longer series, by default the length."
         ),
     ] = None,
+    short_series: Annotated[
+        str,
+        typer.Option(help="Series below the length: skip, or pad those above half."),
+    ] = "skip",
+    max_windows: Annotated[
+        int, typer.Option(min=20, help="Most windows to learn from, drawn at random.")
+    ] = 2000,
+    scaling: Annotated[
+        str, typer.Option(help="none; mean, by series; returns, for prices.")
+    ] = "none",
+    dynamic_features: Annotated[
+        str, typer.Option(help="carry them along with series, or model them.")
+    ] = "carry",
     item_id: ItemId = "item_id",
     timestamp: Timestamp = "timestamp",
     channels: Annotated[
@@ -120,13 +133,17 @@ def train(
     ] = None,
     seed: Seed = 0,
     device: Device = "auto",
+    devices: Annotated[
+        str, typer.Option(help="Processes, each with its own GPU under CUDA; or auto.")
+    ] = "1",
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a generator on DATA and save it in a folder.
 
     A table has one row for each series and time step, with the columns item_id,
-    timestamp and one for each channel.
+    timestamp and one for each channel. Columns such as feat_static_cat_0 and
+    feat_dynamic_real_0 are features.
     """
     from gluonts_dualkl.data.destinations import atomic_path
 
@@ -147,8 +164,13 @@ def train(
             freq=freq,
             length=length,
             stride=stride,
+            short_series=short_series,
+            max_windows=max_windows,
+            scaling=scaling,
+            dynamic_features=dynamic_features,
             seed=seed,
             device=device,
+            devices=int(devices) if devices.isdecimal() else devices,
             channel_names=names,
         )
         generator = estimator.train(dataset)
@@ -165,7 +187,8 @@ def generate(
     out: Annotated[
         Path,
         typer.Option(
-            help="File for the series: .csv, .csv.gz, .parquet, .jsonl, or a folder."
+            help="File for the series: .csv, .csv.gz, .parquet, .jsonl, .jsonl.gz, "
+            ".json, .json.gz, .arrow, .feather, or a folder (no suffix)."
         ),
     ],
     num_series: Annotated[
@@ -175,6 +198,21 @@ def generate(
     prefix: Annotated[
         str, typer.Option(help="Beginning of the names of the series.")
     ] = "synthetic-",
+    length: Annotated[
+        int | None,
+        typer.Option(min=2, help="Time steps, more than in training: windows chain."),
+    ] = None,
+    static_cat: Annotated[
+        str | None,
+        typer.Option(help="Wanted feat_static_cat, as 2,any: one value a feature."),
+    ] = None,
+    static_real: Annotated[
+        str | None,
+        typer.Option(help="Wanted feat_static_real, as 0.5,any; the nearest count."),
+    ] = None,
+    with_missing: Annotated[
+        bool, typer.Option("--with-missing", help="Values are missing as in the data.")
+    ] = False,
     device: Device = "auto",
     force: Force = False,
     quiet: Quiet = False,
@@ -184,7 +222,16 @@ def generate(
 
     check_out(out, force, DATASET_SIGN)
     generator = _load(model, device)
-    entries = generator.generate(num_series, seed=seed, item_id_prefix=prefix)
+    wanted = {"feat_static_cat": static_cat, "feat_static_real": static_real}
+    condition = {name: _numbers(text, name) for name, text in wanted.items() if text}
+    entries = generator.generate(
+        num_series,
+        seed=seed,
+        item_id_prefix=prefix,
+        length=length,
+        condition=condition or None,
+        with_missing=with_missing,
+    )
     with reporting(quiet):
         shown = _counted(entries, num_series)
         names = generator.channel_names
@@ -263,6 +310,18 @@ def _load(model: Path, device: str) -> DualKLGenerator:
     from gluonts_dualkl import DualKLGenerator
 
     return DualKLGenerator.deserialize(model, device=device)
+
+
+def _numbers(text: str, name: str) -> list[float | None]:
+    """Values of a text such as ``2,any``; None for any."""
+    try:
+        parts = split_names(text) or []
+        return [None if part == "any" else float(part) for part in parts]
+    except ValueError:
+        option = f"--{name.removeprefix('feat_').replace('_', '-')}"
+        raise ValueError(
+            f"{option} is {text!r}; give numbers with commas, any for any."
+        ) from None
 
 
 def _counted(entries: Iterator[DataEntry], total: int) -> Iterator[DataEntry]:

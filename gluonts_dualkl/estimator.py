@@ -2,12 +2,13 @@
 
 import inspect
 import logging
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from gluonts.core.component import validated
-from gluonts.gluonts_tqdm import tqdm
 from gluonts.model import Estimator
 
 from gluonts_dualkl.analysis.divergence import (
@@ -16,11 +17,14 @@ from gluonts_dualkl.analysis.divergence import (
     optimism,
     warn_above_ceiling,
 )
-from gluonts_dualkl.data.missing import fill_missing
-from gluonts_dualkl.data.windows import Windows, cut_windows, with_values
-from gluonts_dualkl.generator import ChannelSelection, DualKLGenerator, resolve_device
+from gluonts_dualkl.data.preparation import Preparation, join_dynamic
+from gluonts_dualkl.data.scaling import SCALINGS
+from gluonts_dualkl.data.windows import SHORT, Windows, cut_windows, with_values
+from gluonts_dualkl.devices import STRATEGIES, resolve_device, spread
+from gluonts_dualkl.generator import DualKLGenerator
 from gluonts_dualkl.laws.marginals import KINDS
 from gluonts_dualkl.models.base import PathModel
+from gluonts_dualkl.models.completion import complete_training
 from gluonts_dualkl.models.noise import NoiseModel
 from gluonts_dualkl.models.partition import PARTITIONS, CriticModel
 from gluonts_dualkl.models.recombination import DualModel
@@ -53,6 +57,20 @@ class DualKLEstimator(Estimator):
         series are cut into windows.
     stride
         Steps between windows of one series, ``length`` by default.
+    short_series
+        What happens to series with fewer steps than ``length``: ``"skip"`` leaves them
+        out, ``"pad"`` keeps those with at least half of the steps and takes the others
+        as missing.
+    max_windows
+        Most windows to learn from, a uniform sample of them where there are more.
+    scaling
+        ``"none"``; ``"mean"`` where the levels of series differ by orders of magnitude;
+        ``"returns"`` for prices, which come back as positive paths; see
+        :mod:`~gluonts_dualkl.data.scaling`.
+    dynamic_features
+        ``"carry"`` gives a generated series the dynamic features of the training window
+        that gave most of its steps; ``"model"`` models ``feat_dynamic_real`` jointly
+        with the targets.
     path
         Path of laws from independent pixels to the data: ``"recombination"``, over a
         Gaussian and recombined series, the default because it generates best;
@@ -86,6 +104,12 @@ class DualKLEstimator(Estimator):
         Seed of training.
     device
         ``"auto"`` (CUDA where there is one), ``"cpu"`` or ``"cuda"``.
+    devices
+        Processes that share the ``num_folds + 1`` fits, each with its own GPU under
+        CUDA; ``"auto"`` takes all GPUs. Results are the same, to the last bit.
+    strategy
+        How they are started, see :mod:`gluonts_dualkl.devices`; with GPUs a script
+        trains under ``if __name__ == "__main__":``.
     """
 
     @validated()
@@ -94,6 +118,10 @@ class DualKLEstimator(Estimator):
         freq: str | None = None,
         length: int | None = None,
         stride: int | None = None,
+        short_series: str = "skip",
+        max_windows: int = 2000,
+        scaling: str = "none",
+        dynamic_features: str = "carry",
         path: str = "recombination",
         path_settings: dict | None = None,
         marginals: str = "auto",
@@ -106,8 +134,16 @@ class DualKLEstimator(Estimator):
         channel_names: list | None = None,
         seed: int = 0,
         device: str = "auto",
+        devices: int | str = 1,
+        strategy: str = "auto",
     ) -> None:
         super().__init__()
+        _check_choice("short_series", short_series, SHORT)
+        _check_choice("scaling", scaling, SCALINGS)
+        _check_choice("dynamic_features", dynamic_features, ("carry", "model"))
+        _check_choice("marginals", marginals, KINDS)
+        _check_choice("strategy", strategy, ("auto", *STRATEGIES))
+        _check_range("max_windows", max_windows, MIN_SERIES, None)
         _check_range("mean_block", mean_block, 1.5, None)
         _check_range("max_rounds", max_rounds, 1, None)
         _check_range("step_size", step_size, 0.01, 1)
@@ -116,17 +152,16 @@ class DualKLEstimator(Estimator):
         _check_range("num_folds", num_folds, 2, 20)
         _check_range("seed", seed, 0, None)
         self.freq, self.length, self.stride = freq, length, stride
+        self.short_series, self.max_windows = short_series, max_windows
+        self.scaling, self.dynamic_features = scaling, dynamic_features
         self.path, self.path_settings = path, dict(path_settings or {})
         self.marginals = marginals
         _check_path(path, self.path_settings)
-        if marginals not in KINDS:
-            raise ValueError(
-                f"marginals is {marginals!r}; choose from {', '.join(KINDS)}."
-            )
         self.mean_block, self.max_rounds = mean_block, max_rounds
         self.step_size, self.num_walkers = step_size, num_walkers
         self.num_steps, self.num_folds = num_steps, num_folds
         self.channel_names, self.seed, self.device = channel_names, seed, device
+        self.devices, self.strategy = devices, strategy
 
     def train(
         self, training_data: Entries, validation_data: Entries | None = None
@@ -137,7 +172,7 @@ class DualKLEstimator(Estimator):
         ----------
         training_data
             Any GluonTS dataset, read once; at least 20 windows. NaN is missing and is
-            filled by interpolation in time.
+            drawn given what is observed.
         validation_data
             Series kept from training: the divergence is then reported on them instead
             of being cross-fitted.
@@ -147,37 +182,34 @@ class DualKLEstimator(Estimator):
         ValueError
             For data that cannot be used; the message says which and how to mend them.
         """
-        windows = cut_windows(training_data, self.freq, self.length, self.stride)
-        _check_windows(windows)
-        self._check_names(windows)
-        windows = with_values(windows, fill_missing(windows.values))
-        channels = ChannelSelection.fit(windows.values)
-        if not channels.varying.any():
-            raise ValueError("every channel is constant; there is nothing to learn.")
-        values = windows.values[:, :, channels.varying]
+        windows, preparation, values, joined = self._read(training_data)
         folds = fold_labels(
             [name.rsplit("#", 1)[0] for name in windows.item_ids],
             self.num_folds,
             self.seed,
         )
+        *crossed, model = spread(
+            partial(_fit_fold, self, values, folds),
+            self.num_folds + 1,
+            self.device,
+            self.devices,
+            self.strategy,
+        )
         held_out: dict[str, np.ndarray] = {}
         excess = np.zeros(len(values))
-        for fold in tqdm(range(self.num_folds + 1), desc="Training", unit="fit"):
-            held = folds == fold  # none in the last round, which fits to all series
-            model = self.fit_model(values[~held], fold)
-            if held.any():
-                found = held_out_ratios(model, values[held])
-                excess[held] = optimism(model, found)
-                for name, score in found.items():
-                    held_out.setdefault(name, np.zeros(len(values)))[held] = score
+        for fold, (found, beyond) in enumerate(crossed):
+            excess[folds == fold] = beyond
+            for name, score in found.items():
+                held_out.setdefault(name, np.zeros(len(values)))[folds == fold] = score
         generator = DualKLGenerator(
             model,
             windows,
-            channels,
+            preparation,
             held_out,
             float(excess.mean()),
             channel_names=self.channel_names,
             num_steps=self.num_steps,
+            num_covariates=joined,
         )
         warn_above_ceiling(generator.divergence())
         if validation_data is not None:
@@ -187,7 +219,12 @@ class DualKLEstimator(Estimator):
             generator.optimism = optimism(model, generator.validation)
         return generator
 
-    def fit_model(self, values: np.ndarray, fold: int = 0) -> PathModel:
+    def fit_model(
+        self,
+        values: np.ndarray,
+        fold: int = 0,
+        device: torch.device | None = None,
+    ) -> PathModel:
         """One fitted path, without cross-fitting.
 
         Parameters
@@ -196,11 +233,10 @@ class DualKLEstimator(Estimator):
             Windows ``(N, T, C)``, finite, no channel constant.
         fold
             Number that goes into the seed, so that fits differ.
+        device
+            Where to compute; by default that of the estimator.
         """
-        device = resolve_device(self.device)
-        entropy = np.random.SeedSequence([self.seed, fold])
-        state = int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1))
-        generator = torch.Generator(device).manual_seed(state)
+        generator = self._seeded(fold, device or resolve_device(self.device))
         settings = self.path_settings
         if self.path == "recombination":
             settings = {
@@ -216,6 +252,36 @@ class DualKLEstimator(Estimator):
                 values, generator, marginals=self.marginals, **settings
             )
 
+    def _read(self, dataset: Entries) -> tuple[Windows, Preparation, np.ndarray, int]:
+        """Complete windows, their preparation, what is learned, joined features."""
+        windows = cut_windows(
+            dataset,
+            self.freq,
+            self.length,
+            self.stride,
+            short=self.short_series,
+            max_windows=self.max_windows,
+            seed=self.seed,
+        )
+        _check_windows(windows, windows.length - (self.scaling == "returns"))
+        self._check_names(windows)
+        joined = 0
+        if self.dynamic_features == "model":
+            windows, joined = join_dynamic(windows)
+        generator = self._seeded(self.num_folds + 1, torch.device("cpu"))
+        with single_threaded():
+            complete = complete_training(
+                windows.values, self.scaling, self.marginals, generator
+            )
+        missing = np.isnan(windows.values)
+        preparation, values = Preparation.fit(complete, missing, self.scaling)
+        return with_values(windows, complete), preparation, values, joined
+
+    def _seeded(self, number: int, device: torch.device) -> torch.Generator:
+        entropy = np.random.SeedSequence([self.seed, number])
+        state = int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1))
+        return torch.Generator(device).manual_seed(state)
+
     def _check_names(self, windows: Windows) -> None:
         names = self.channel_names
         if names is not None and len(names) != windows.num_channels:
@@ -225,7 +291,25 @@ class DualKLEstimator(Estimator):
             )
 
 
-def _check_windows(windows: Windows) -> None:
+def _fit_fold(
+    estimator: DualKLEstimator,
+    values: np.ndarray,
+    folds: np.ndarray,
+    fold: int,
+    device: torch.device,
+) -> Any:
+    """Ratios and optimism of held-out series; after the last fold the whole model."""
+    held = folds == fold
+    model = estimator.fit_model(values[~held], fold, device)
+    if fold == estimator.num_folds:
+        return model
+    if not held.any():
+        return {}, 0.0
+    found = held_out_ratios(model, values[held])
+    return found, optimism(model, found)
+
+
+def _check_windows(windows: Windows, length: int) -> None:
     if len(windows) < MIN_SERIES:
         raise ValueError(
             f"the data give {len(windows)} windows of {windows.length} steps and at "
@@ -233,9 +317,9 @@ def _check_windows(windows: Windows) -> None:
             "held-out series; add series, or cut more windows with a smaller length "
             "or stride."
         )
-    if windows.length < MIN_LENGTH:
+    if length < MIN_LENGTH:
         raise ValueError(
-            f"windows have {windows.length} steps and at least {MIN_LENGTH} are "
+            f"windows have {length} steps to model and at least {MIN_LENGTH} are "
             "needed for dependence over time to show; choose a larger length."
         )
 
@@ -256,6 +340,11 @@ def _check_path(path: str, settings: dict[str, Any]) -> None:
             raise ValueError(
                 f"path_settings: {name!r} is unknown to {path!r}; {known}."
             )
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; choose from {', '.join(choices)}.")
 
 
 def _check_range(

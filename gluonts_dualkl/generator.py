@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -14,58 +13,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from gluonts.dataset.field_names import FieldName
 
 from gluonts_dualkl.analysis.divergence import INTEGRATED, summarise
 from gluonts_dualkl.analysis.dual_space import dual_features, embed
-from gluonts_dualkl.data.missing import fill_missing
+from gluonts_dualkl.data.conditions import Condition
+from gluonts_dualkl.data.preparation import DYNAMIC, Preparation, join_dynamic
 from gluonts_dualkl.data.windows import Windows, cut_windows
+from gluonts_dualkl.devices import resolve_device
+from gluonts_dualkl.drawing import BLOCK, Drawing, block_generator, majority
 from gluonts_dualkl.models.base import PathModel
+from gluonts_dualkl.models.completion import complete_others
+from gluonts_dualkl.request import Request
 from gluonts_dualkl.serialization import load_generator, save_generator
-from gluonts_dualkl.threads import single_threaded
 from gluonts_dualkl.types import DataEntry, Divergence, DualSpace, Entries, Walk
 
-__all__ = ["DualKLGenerator", "resolve_device"]
-
-logger = logging.getLogger(__name__)
-
-BLOCK = 256
-
-
-def resolve_device(device: str | torch.device | None) -> torch.device:
-    """``"auto"`` and ``None`` take CUDA where there is one, else the CPU."""
-    if device is None or str(device) == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)
-
-
-@dataclass(frozen=True)
-class ChannelSelection:
-    """Channels that vary, which are modelled, and the values of those that do not.
-
-    Attributes
-    ----------
-    varying
-        Whether a channel varies, ``(C,)``.
-    constants
-        Values of the constant channels, ``(C,)``; NaN for varying ones.
-    """
-
-    varying: np.ndarray
-    constants: np.ndarray
-
-    @classmethod
-    def fit(cls, values: np.ndarray) -> ChannelSelection:
-        """Find the constant channels of ``values``, ``(N, T, C)``."""
-        varying = values.max((0, 1)) > values.min((0, 1))
-        return cls(varying, np.where(varying, np.nan, values[0, 0]).astype(np.float32))
-
-    def restore(self, values: np.ndarray) -> np.ndarray:
-        """Put the constant channels back, ``(n, T, C)``."""
-        full = np.empty((*values.shape[:2], len(self.varying)), np.float32)
-        full[:] = self.constants
-        full[:, :, self.varying] = values
-        return full
+__all__ = ["BLOCK", "DualKLGenerator", "resolve_device"]
 
 
 class DualKLGenerator:
@@ -78,11 +40,11 @@ class DualKLGenerator:
     Parameters
     ----------
     model
-        The fitted path and sampler, over the channels that vary.
+        The fitted path and sampler, over scaled channels that vary.
     windows
-        The training windows, missing values filled.
-    channels
-        Which channels vary.
+        The training windows in original units, missing values filled.
+    preparation
+        How windows are scaled, which channels vary, where values were missing.
     held_out
         Cross-fitted log-ratios of the training windows by leg, ``(N,)`` each.
     optimism
@@ -93,26 +55,30 @@ class DualKLGenerator:
         Names of the ``C`` channels.
     num_steps
         Moves of the walk behind every series.
+    num_covariates
+        Channels at the end that are dynamic real features of the dataset, modelled
+        with the targets.
     """
 
     def __init__(
         self,
         model: PathModel,
         windows: Windows,
-        channels: ChannelSelection,
+        preparation: Preparation,
         held_out: dict[str, np.ndarray],
         optimism: float = 0.0,
         validation: dict[str, np.ndarray] | None = None,
         channel_names: list[str] | None = None,
         num_steps: int = 20,
+        num_covariates: int = 0,
     ) -> None:
-        self.model, self.windows, self.channels = model, windows, channels
+        self.model, self.windows, self.preparation = model, windows, preparation
         self.held_out, self.validation = held_out, validation
         self.optimism = optimism
-        self.channel_names = channel_names or [
-            f"c{k}" for k in range(windows.num_channels)
-        ]
-        self.num_steps = num_steps
+        targets = [f"c{k}" for k in range(windows.num_channels - num_covariates)]
+        features = [f"{DYNAMIC}_{k}" for k in range(num_covariates)]
+        self.channel_names = [*(channel_names or targets), *features]
+        self.num_steps, self.num_covariates = num_steps, num_covariates
 
     @property
     def freq(self) -> str:
@@ -126,7 +92,7 @@ class DualKLGenerator:
 
     @property
     def num_channels(self) -> int:
-        """Channels ``C`` of a generated series."""
+        """Channels ``C`` of a generated series, modelled features included."""
         return self.windows.num_channels
 
     @property
@@ -136,7 +102,7 @@ class DualKLGenerator:
 
     @property
     def train_values(self) -> np.ndarray:
-        """Training windows in original units, ``(N, T, C)``."""
+        """Training windows in original units, gaps filled, ``(N, T, C)``."""
         return self.windows.values
 
     @property
@@ -144,11 +110,23 @@ class DualKLGenerator:
         """Device of the model."""
         return self.model.train.device
 
-    def sample(self, num_samples: int, seed: int = 0) -> np.ndarray:
-        """Draw series in original units, ``(n, T, C)`` float32."""
-        blocks = [values for values, _ in self._blocks(num_samples, seed)]
+    def sample(
+        self,
+        num_samples: int,
+        seed: int = 0,
+        *,
+        length: int | None = None,
+        condition: Condition | None = None,
+    ) -> np.ndarray:
+        """Draw series in original units, ``(n, T, C)`` float32, see :meth:`generate`.
+
+        Modelled features are the last of the ``C`` channels.
+        """
+        request = self._request(num_samples, seed, length, condition)
+        blocks = [values for values, _ in self._drawing.blocks(request)]
         if not blocks:
-            return np.empty((0, self.length, self.num_channels), np.float32)
+            steps = request.length or self.length
+            return np.empty((0, steps, self.num_channels), np.float32)
         return np.concatenate(blocks)
 
     def generate(
@@ -157,11 +135,16 @@ class DualKLGenerator:
         seed: int = 0,
         item_id_prefix: str = "synthetic-",
         start: pd.Period | None = None,
+        *,
+        length: int | None = None,
+        condition: Condition | None = None,
+        with_missing: bool = False,
     ) -> Iterator[DataEntry]:
         """Draw series as GluonTS entries, one block in memory at a time.
 
-        Start period, static and dynamic features are those of the training window that
-        gave the series most of its steps, so that calendar phase and category fit.
+        Start period, scale, static and carried dynamic features are those of the
+        training window that gave the series most of its steps, so that calendar phase
+        and category fit.
 
         Parameters
         ----------
@@ -173,28 +156,50 @@ class DualKLGenerator:
             Series ``k`` is called ``<prefix><k>``.
         start
             Start period of all series, instead of those of the training windows.
+        length
+            Time steps, more than a window's: windows are then chained, each drawn given
+            the end of the one before, see :mod:`gluonts_dualkl.models.chaining`.
+        condition
+            Wanted static features, as ``{"feat_static_cat": [2, None]}`` with None for
+            any: only training windows that fit are donors, see
+            :func:`~gluonts_dualkl.data.conditions.rows_of`. Default path only.
+        with_missing
+            Whether values are missing (NaN) where they were in the training window that
+            gave a series most of its steps; complete series by default.
 
         Raises
         ------
         ValueError
-            If the arguments are out of range or a name is that of a training item.
+            If the arguments are out of range, the condition fits too few training
+            windows, or a name is that of a training item.
         """
-        self._check_draw(num_series, seed)
-        self._check_names(num_series, item_id_prefix)
-        return self._entries(num_series, seed, item_id_prefix, start)
+        request = replace(
+            self._request(num_series, seed, length, condition),
+            prefix=item_id_prefix,
+            start=start,
+            with_missing=with_missing,
+        )
+        return self._drawing.entries(request.check_entries(self.windows))
 
-    def read_values(self, dataset: Entries) -> np.ndarray:
-        """Windows of a dataset as the model takes them, ``(n, T, C)``.
+    def read_windows(self, dataset: Entries) -> np.ndarray:
+        """Complete windows of a dataset in original units, ``(n, T, C)``.
 
-        Cut as in training, missing values filled, constant channels left out.
+        Cut as in training; missing values are drawn from the model's Gaussian law given
+        what is observed.
         """
         windows = cut_windows(dataset, self.freq, self.length)
+        if self.num_covariates:
+            windows, _ = join_dynamic(windows)
         if windows.num_channels != self.num_channels:
             raise ValueError(
                 f"the dataset has {windows.num_channels} channels and the generator "
                 f"was trained on {self.num_channels}; give the same channels."
             )
-        return fill_missing(windows.values)[:, :, self.channels.varying]
+        return complete_others(self.model, self.preparation, windows.values)
+
+    def read_values(self, dataset: Entries) -> np.ndarray:
+        """Windows of a dataset as the model takes them, ``(n, T', C')``."""
+        return self.preparation.forward(self.read_windows(dataset))
 
     def log_ratio(self, dataset: Entries) -> np.ndarray:
         """Normalised dual function ``log p(x)/q(x)`` of every window, ``(n,)``, nats.
@@ -227,10 +232,12 @@ class DualKLGenerator:
         """The states that one chain of the sampler visits from a reference draw."""
         if num_steps < 1:
             raise ValueError(f"num_steps is {num_steps}; ask for at least one step.")
-        states, steps = self.model.walk(num_steps, self._generator(seed, 0))
+        states, steps = self.model.walk(
+            num_steps, block_generator(self.device, seed, 0)
+        )
         ratios = self.model.log_ratio_of_scores(states.z)
         return Walk(
-            values=self._original(states.z),
+            values=self._drawing.original(states.z, majority(states.donors)),
             levels=torch.stack(list(ratios.values())).sum(0).cpu().numpy(),
             steps=steps,
             donors=states.donors.cpu().numpy(),
@@ -256,9 +263,10 @@ class DualKLGenerator:
             "channels": list(self.channel_names),
             "constant_channels": [
                 name
-                for name, varies in zip(self.channel_names, self.channels.varying)
+                for name, varies in zip(self.channel_names, self.preparation.varying)
                 if not varies
             ],
+            "scaling": self.preparation.scaling,
             "num_series": self.num_series,
             "divergence_nats": divergence.value,
             "divergence_interval_nats": [divergence.lower, divergence.upper],
@@ -286,12 +294,15 @@ class DualKLGenerator:
         parts = {
             "model": self.model,
             "windows": self.windows,
-            "channels": vars(self.channels),
+            "preparation": self.preparation,
             "held_out": self.held_out,
             "optimism": self.optimism,
             "validation": self.validation,
-            "channel_names": self.channel_names,
+            "channel_names": self.channel_names[
+                : self.num_channels - self.num_covariates
+            ],
             "num_steps": self.num_steps,
+            "num_covariates": self.num_covariates,
         }
         save_generator(parts, Path(path), force)
 
@@ -310,72 +321,25 @@ class DualKLGenerator:
         ValueError
             If the folder is damaged or of a newer format.
         """
-        parts = load_generator(Path(path), resolve_device(device))
-        channels = ChannelSelection(**parts.pop("channels"))
-        return cls(channels=channels, **parts)
+        return cls(**load_generator(Path(path), resolve_device(device)))
 
-    def _generator(self, seed: int, block: int) -> torch.Generator:
-        state = np.random.SeedSequence([seed, block]).generate_state(1, np.uint64)[0]
-        return torch.Generator(self.device).manual_seed(int(state >> np.uint64(1)))
+    @cached_property
+    def _drawing(self) -> Drawing:
+        return Drawing(
+            self.model,
+            self.windows,
+            self.preparation,
+            self.num_steps,
+            self.num_covariates,
+        )
 
-    def _original(self, z: torch.Tensor) -> np.ndarray:
-        values = self.model.marginals.from_normal(z).cpu().numpy()
-        return self.channels.restore(values)
-
-    def _blocks(
-        self, num_series: int, seed: int
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Values and majority donors, block by block."""
-        self._check_draw(num_series, seed)
-        for block in range(-(-num_series // BLOCK)):
-            generator = self._generator(seed, block)
-            with single_threaded():
-                state = self.model.draw(BLOCK, self.num_steps, generator)
-                near = self.model.count_near_copies(state.z)
-            if near:
-                logger.warning(
-                    "%d of %d series drawn are nearer to a training series than 97 %% "
-                    "of these are to each other",
-                    near,
-                    BLOCK,
-                )
-            state = state[: num_series - block * BLOCK]
-            donors = torch.mode(state.donors, 1).values.cpu().numpy()
-            yield self._original(state.z), donors
-
-    def _entries(
-        self, num_series: int, seed: int, prefix: str, start: pd.Period | None
-    ) -> Iterator[DataEntry]:
-        k = 0
-        for values, donors in self._blocks(num_series, seed):
-            for series, donor in zip(values, donors, strict=True):
-                yield self._entry(series, int(donor), f"{prefix}{k}", start)
-                k += 1
-
-    def _entry(
-        self, series: np.ndarray, donor: int, item_id: str, start: pd.Period | None
-    ) -> DataEntry:
-        windows = self.windows
-        target = series[:, 0] if windows.univariate else series.T
-        features = {**windows.static, **windows.dynamic}
-        return {
-            FieldName.TARGET: np.ascontiguousarray(target),
-            FieldName.START: windows.starts[donor] if start is None else start,
-            FieldName.ITEM_ID: item_id,
-            **{name: values[donor].copy() for name, values in features.items()},
-        }
-
-    def _check_draw(self, num_series: int, seed: int) -> None:
-        if num_series < 0:
-            raise ValueError(f"{num_series} series cannot be drawn; ask for 0 or more.")
-        if seed < 0:
-            raise ValueError(f"seed is {seed}; give a seed of 0 or more.")
-
-    def _check_names(self, num_series: int, prefix: str) -> None:
-        for name in self.windows.item_ids:
-            number = name.removeprefix(prefix)
-            if number != name and number.isdecimal() and int(number) < num_series:
-                raise ValueError(
-                    f"item_id_prefix {prefix!r} would repeat the training item "
-                    f"{name!r}; choose another prefix."
-                )
+    def _request(
+        self,
+        num_series: int,
+        seed: int,
+        length: int | None,
+        condition: Condition | None,
+    ) -> Request:
+        return Request.checked(
+            self.windows, self.model.conditional, num_series, seed, length, condition
+        )

@@ -17,6 +17,7 @@ import torch
 
 from gluonts_dualkl.data.destinations import atomic_path
 from gluonts_dualkl.data.frequencies import from_ordinals
+from gluonts_dualkl.data.preparation import Preparation
 from gluonts_dualkl.data.windows import Windows
 from gluonts_dualkl.laws.gaussian import CausalGaussian
 from gluonts_dualkl.laws.marginals import MarginalMap
@@ -27,7 +28,7 @@ from gluonts_dualkl.models.recombination import DualModel
 
 __all__ = ["FORMAT_VERSION", "load_generator", "save_generator"]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 CONFIG, FACTS, STATE = "gluonts-config.json", "generator.json", "generator-state.pt"
 TYPE = "gluonts_dualkl.generator.DualKLGenerator"
 MODELS: dict[str, type[PathModel]] = {
@@ -52,10 +53,7 @@ def save_generator(parts: dict[str, Any], path: Path, force: bool) -> None:
 
 
 def load_generator(path: Path, device: torch.device) -> dict[str, Any]:
-    """Constructor arguments of the generator in the folder ``path``.
-
-    ``channels`` comes as the dict of its attributes.
-    """
+    """Constructor arguments of the generator in the folder ``path``."""
     _check_folder(path)
     try:
         facts = json.loads((path / FACTS).read_text(encoding="utf-8"))
@@ -112,6 +110,8 @@ def _facts(parts: dict[str, Any]) -> dict[str, Any]:
         "univariate": windows.univariate,
         "channel_names": list(parts["channel_names"]),
         "num_steps": parts["num_steps"],
+        "num_covariates": parts["num_covariates"],
+        "scaling": parts["preparation"].scaling,
         "optimism": parts["optimism"],
         "starts": [period.ordinal for period in windows.starts],
         "item_ids": list(windows.item_ids),
@@ -133,7 +133,7 @@ def _state(parts: dict[str, Any]) -> dict[str, Any]:
             "values": {"values": windows.values},
             "static": windows.static,
             "dynamic": windows.dynamic,
-            "channels": parts["channels"],
+            "preparation": parts["preparation"].state(),
             "held_out": parts["held_out"],
             "validation": parts["validation"] or {},
         }
@@ -174,10 +174,13 @@ def _parts(
     return {
         "model": model,
         "windows": windows,
-        "channels": _numpy(state["channels"]),
+        "preparation": Preparation(
+            scaling=facts["scaling"], **_numpy(state["preparation"])
+        ),
         "held_out": _numpy(state["held_out"]),
         "validation": _numpy(state["validation"]) or None,
         "channel_names": facts["channel_names"],
         "num_steps": facts["num_steps"],
+        "num_covariates": facts["num_covariates"],
         "optimism": facts["optimism"],
     }

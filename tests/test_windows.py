@@ -328,7 +328,9 @@ class TestFrames:
             assert new["start"] == old["start"]
             np.testing.assert_array_equal(new["target"], old["target"])
 
-    @pytest.mark.parametrize("alias", ["MS", "ME", "QS", "QE", "YS", "W-MON", "D", "B"])
+    @pytest.mark.parametrize(
+        "alias", ["MS", "ME", "QS", "QE", "YS", "W-MON", "2W", "D", "B"]
+    )
     def test_pandas_ranges(self, alias):
         stamps = pd.date_range("2001-02-03", periods=8, freq=alias)
         (data,) = dataset_from_frame(long_frame(stamps))

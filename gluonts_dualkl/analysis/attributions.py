@@ -18,9 +18,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gluonts_dualkl.critics.linear import LIMIT
 from gluonts_dualkl.laws.gaussian import CausalGaussian
-from gluonts_dualkl.laws.statistics import series_statistics
 from gluonts_dualkl.models.base import PathModel
 from gluonts_dualkl.models.recombination import DualModel
 
@@ -195,8 +193,7 @@ def smooth_log_ratio(model: PathModel) -> Callable[[Tensor], dict[str, Tensor]]:
 
     def log_ratio(z: Tensor) -> dict[str, Tensor]:
         scores = z.float() * marginals.scale + marginals.location
-        table = (series_statistics(scores) - features.mean) / features.scale
-        phi = table.clamp(-LIMIT, LIMIT)
+        phi = features.of_scores(scores)
         ratios = {"gaussian": model.gaussian.log_ratio(z)}
         innovations = model.gaussian.innovations(z)
         ratios["elliptical"] = model.radial.log_ratio(innovations)

@@ -301,9 +301,9 @@ def explain(
             f"values has shape {x.shape}; give finite series of shape (n, "
             f"{expected[0]}, {expected[1]}) in original units."
         )
-    model, varying = generator.model, generator.channels.varying
-    scores = torch.as_tensor(x[:, :, varying], device=model.train.device)
-    z = model.marginals.to_normal(scores)
+    model, preparation = generator.model, generator.preparation
+    scaled = torch.as_tensor(preparation.forward(x), device=model.train.device)
+    z = model.marginals.to_normal(scaled)
     ratios = model.log_ratio_of_scores(z)
     smooth, device = smooth_log_ratio(model), model.train.device
 
@@ -316,7 +316,8 @@ def explain(
     carried = causal_nats(model.gaussian, z) + rest
     levels = torch.stack(list(ratios.values())).sum(0)
     pixels = np.zeros(x.shape)
-    pixels[:, :, varying] = carried.cpu().numpy()
+    first = x.shape[1] - z.shape[1]  # returns have no first step
+    pixels[:, first:, preparation.varying] = carried.cpu().numpy()
     nearest = nearest_real(z, model.train, k)
     space, names = generator.dual_space(), generator.windows.item_ids
     return Explanation(

@@ -1,10 +1,12 @@
-"""The decimal grid that values of a channel lie on."""
+"""The support of a channel: the decimal grid that its values lie on, its bounds."""
 
 from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["decimal_resolution"]
+__all__ = ["bounds", "decimal_resolution", "to_grid"]
+
+BOUND_SHARE = 0.02
 
 
 def decimal_resolution(values: np.ndarray) -> float:
@@ -22,3 +24,28 @@ def decimal_resolution(values: np.ndarray) -> float:
             if np.abs(distinct - step * np.round(distinct / step)).max() <= noise:
                 return step
     return 0.0
+
+
+def bounds(distinct: np.ndarray, shares: np.ndarray) -> tuple[float, float]:
+    """Lower and upper bound of a channel, infinite where there is none.
+
+    An end of the range is a bound where more than 2 % of the values sit on it, and zero
+    is one of channels without negative, or without positive, values.
+
+    Parameters
+    ----------
+    distinct, shares
+        The distinct values, rising, and their shares, ``(K,)`` each.
+    """
+    if len(distinct) == 1:
+        return float(distinct[0]), float(distinct[0])
+    first, last = float(distinct[0]), float(distinct[-1])
+    low = first if shares[0] > BOUND_SHARE else (0.0 if first >= 0 else -np.inf)
+    high = last if shares[-1] > BOUND_SHARE else (0.0 if last <= 0 else np.inf)
+    return low, high
+
+
+def to_grid(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """``values`` on the decimal grid of the ``known`` ones, if these lie on one."""
+    step = decimal_resolution(known)
+    return step * np.round(values / step) if step else values

@@ -9,7 +9,7 @@ import pandas as pd
 
 from gluonts_dualkl.data.grids import decimal_resolution
 
-__all__ = ["fill_missing"]
+__all__ = ["fill_missing", "interpolate_missing"]
 
 logger = logging.getLogger(__name__)
 
@@ -17,15 +17,40 @@ logger = logging.getLogger(__name__)
 def fill_missing(values: np.ndarray) -> np.ndarray:
     """Fill NaN by linear interpolation in time, ends by the nearest observed value.
 
-    A channel with no observed value in a window takes the channel's mean over the
-    other windows, step by step where they observe it. What is filled lies on the
-    decimal grid of the channel. The filled share is logged as a warning; what is
-    generated is complete.
+    As :func:`interpolate_missing`; the filled share is logged as a warning.
 
     Parameters
     ----------
     values
         ``(N, T, C)``; NaN is missing. Every channel is observed somewhere.
+    """
+    missing = np.isnan(values)
+    if missing.any():
+        logger.warning(
+            "%.2g %% of the values are missing and were filled by interpolation in "
+            "time",
+            100 * missing.mean(),
+        )
+    return interpolate_missing(values)
+
+
+def interpolate_missing(values: np.ndarray) -> np.ndarray:
+    """Interpolate NaN linearly in time, ends by the nearest observed value.
+
+    A channel with no observed value in a window takes the channel's mean over the
+    other windows, step by step where they observe it. What is filled lies on the
+    decimal grid of the channel. Interpolated stretches vary less than the data; see
+    :mod:`gluonts_dualkl.laws.imputation` for draws.
+
+    Parameters
+    ----------
+    values
+        ``(N, T, C)``; NaN is missing. Every channel is observed somewhere.
+
+    Returns
+    -------
+    numpy.ndarray
+        Complete values, float32; ``values`` itself where nothing is missing.
     """
     missing = np.isnan(values)
     if not missing.any():
@@ -42,10 +67,6 @@ def fill_missing(values: np.ndarray) -> np.ndarray:
         step = decimal_resolution(values[:, :, c][~missing[:, :, c]])
         if step:
             filled[:, :, c] = step * np.round(filled[:, :, c] / step)
-    logger.warning(
-        "%.2g %% of the values are missing and were filled by interpolation in time",
-        100 * missing.mean(),
-    )
     return filled.astype(np.float32)
 
 

@@ -20,6 +20,8 @@ What is mapped back keeps the type and the support of the channel:
 - values lie on the decimal grid of the data (winds in steps of 5 kt, counts);
 - a channel with few distinct values is *discrete*: its scores have levels too, so that
   a critic sees the same ties in real and in synthetic series;
+- a value that many steps share (zero rain) is an *atom*: all scores between the ranks
+  at which it begins and ends are that value;
 - the end of the range is a bound where a noticeable share of the data sits on it (zero
   rain, 100 % humidity), and zero is a bound of non-negative channels;
 - elsewhere the tails go on linearly (exponentially towards zero for positive channels),
@@ -28,127 +30,31 @@ What is mapped back keeps the type and the support of the channel:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.special import ndtri
-from scipy.stats import skew
 from torch import Tensor
 
-from gluonts_dualkl.data.grids import decimal_resolution
+from gluonts_dualkl.data.grids import bounds, decimal_resolution
+from gluonts_dualkl.laws.knots import (
+    KINDS,
+    Tails,
+    atoms_of,
+    levels_of,
+    power_knots,
+    rank_knots,
+    slopes,
+    takes_power,
+)
 
-__all__ = ["MarginalMap"]
+__all__ = ["KINDS", "MarginalMap"]
 
-KINDS = ("auto", "rank", "power")
 DISCRETE_SHARE = 0.25
-BOUND_SHARE = 0.02
-LEVEL_SHARE = 0.4
-POWER_SCORE = 5.0
-MAX_KNOTS = 201
 MIN_SCALE = 0.05
-MAX_LEVELS = 4096
 TAIL_SCORE = 6.0
-
-
-class _Tails(NamedTuple):
-    """Slopes ``dx/dz`` and bounds of one channel."""
-
-    low_slope: float
-    high_slope: float
-    low: float
-    high: float
-
-
-def _bounds(x: np.ndarray, shares: np.ndarray) -> tuple[float, float]:
-    """Bounds of a channel with distinct values ``x`` (see the module)."""
-    if len(x) == 1:
-        return float(x[0]), float(x[0])
-    low = x[0] if shares[0] > BOUND_SHARE else (0.0 if x[0] >= 0 else -np.inf)
-    high = x[-1] if shares[-1] > BOUND_SHARE else (0.0 if x[-1] <= 0 else np.inf)
-    return float(low), float(high)
-
-
-def _slopes(x: np.ndarray, z: np.ndarray) -> tuple[float, float]:
-    """Mean slopes ``dx/dz`` over the outer tenth of the scores on either side."""
-    if len(x) == 1:
-        return 1.0, 1.0
-    width = 0.1 * (z[-1] - z[0])
-    i = max(1, int(np.searchsorted(z, z[0] + width)))
-    j = min(len(z) - 2, int(np.searchsorted(z, z[-1] - width)))
-    return (
-        float((x[i] - x[0]) / (z[i] - z[0])),
-        float((x[-1] - x[j]) / (z[-1] - z[j])),
-    )
-
-
-def _takes_power(channel: np.ndarray, kind: str) -> bool:
-    """Whether a channel gets the affine or logarithmic map."""
-    if kind not in KINDS:
-        raise ValueError(f"kind is {kind!r}; choose from {', '.join(KINDS)}")
-    return kind == "power" or (kind == "auto" and _is_level(channel))
-
-
-def _is_level(channel: np.ndarray) -> bool:
-    """Whether series ``(N, T)`` differ more in level than they vary inside."""
-    rows = channel[~np.isnan(channel).all(1)]
-    return bool(np.nanvar(rows, 1).mean() < LEVEL_SHARE * np.nanvar(rows))
-
-
-def _rank_knots(
-    x: np.ndarray, shares: np.ndarray, discrete: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Normal scores of the mid-ranks of distinct values, thinned where continuous."""
-    z = ndtri(np.cumsum(shares) - 0.5 * shares)
-    if discrete or len(x) <= MAX_KNOTS:
-        return x, z
-    grid = np.linspace(z[0], z[-1], MAX_KNOTS)
-    return np.interp(grid, z, x), grid
-
-
-def _power_knots(
-    values: np.ndarray, low: float, high: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Knots of the affine map of the values or, if less skewed, of their logarithms.
-
-    The logarithm is of ``x``, or of ``x`` plus half the median of the positive values
-    where there are zeros.
-    """
-    offset, use_log = 0.0, bool(values.min() >= 0)
-    if use_log:
-        offset = 0.0 if values.min() > 0 else 0.5 * float(np.median(values[values > 0]))
-        logs = np.log(values + offset)
-        use_log = abs(skew(logs, axis=None)) < abs(skew(values, axis=None))
-    scores = logs if use_log else values
-    centre, spread = scores.mean(), scores.std()
-    z = np.linspace(-POWER_SCORE, POWER_SCORE, MAX_KNOTS)
-    x = centre + spread * z
-    x = np.exp(x) - offset if use_log else x
-    inside = (x > low) & (x < high)
-    x, z = x[inside], z[inside]
-    ends = [
-        bound
-        for bound in (low, high)
-        if np.isfinite(bound) and not (use_log and bound + offset <= 0)
-    ]
-    at_ends = np.log(np.add(ends, offset)) if use_log else np.array(ends)
-    x = np.concatenate([x, ends])
-    z = np.concatenate([z, (at_ends - centre) / spread])
-    order = np.argsort(z)
-    return x[order], z[order]
-
-
-def _levels(x: np.ndarray, tails: _Tails, resolution: float) -> np.ndarray:
-    """Values a discrete channel may take: its grid, or else the values seen."""
-    if not resolution:
-        return x
-    low = max(tails.low, x[0] - 3 * tails.low_slope)
-    high = min(tails.high, x[-1] + 3 * tails.high_slope)
-    first, last = np.ceil(low / resolution - 1e-6), np.floor(high / resolution + 1e-6)
-    if last - first >= MAX_LEVELS or last - first > 4 * len(x):
-        return x
-    return np.arange(first, last + 1) * resolution
+BLOCK_NUMBERS = 2**23
 
 
 def _outside(distance: Tensor, start: Tensor, slope: Tensor, bound: Tensor) -> Tensor:
@@ -207,6 +113,9 @@ class MarginalMap:
         Values of the discrete channels and their scores, rising, ``(C, M)`` each.
     num_levels
         Levels in use by channel, ``(C,)``; 0 for continuous channels.
+    atoms
+        Lower end, upper end and middle of the scores of the atoms of a channel, and
+        their values, ``(C, A, 4)``; infinite in unused places.
     resolution
         Step of the decimal grid of the data by channel, ``(C,)``; 0 without one.
     location, scale
@@ -219,6 +128,7 @@ class MarginalMap:
     levels_x: Tensor
     levels_z: Tensor
     num_levels: Tensor
+    atoms: Tensor
     resolution: Tensor
     location: Tensor
     scale: Tensor
@@ -231,6 +141,7 @@ class MarginalMap:
         channels: ``"rank"`` or ``"power"``, the affine or logarithmic one.
         """
         knots_x, knots_z, tails, levels, steps = [], [], [], [], []
+        atoms = []
         for c, channel in enumerate(np.moveaxis(np.asarray(values, np.float64), 2, 0)):
             known = channel[~np.isnan(channel)]
             if not len(known) or np.isinf(known).any():
@@ -241,14 +152,16 @@ class MarginalMap:
             distinct, counts = np.unique(known, return_counts=True)
             shares = counts / counts.sum()
             discrete = len(distinct) < DISCRETE_SHARE * len(known)
-            low, high = _bounds(distinct, shares)
-            if len(distinct) > 1 and _takes_power(channel, kind):
-                x, z = _power_knots(known, low, high)
+            low, high = bounds(distinct, shares)
+            if len(distinct) > 1 and takes_power(channel, kind):
+                x, z = power_knots(known, low, high)
+                atoms.append(np.empty((0, 4)))
             else:
-                x, z = _rank_knots(distinct, shares, discrete)
-            tail = _Tails(*_slopes(x, z), low, high)
+                x, z = rank_knots(distinct, shares, discrete)
+                atoms.append(atoms_of(distinct, shares))
+            tail = Tails(*slopes(x, z), low, high)
             step = decimal_resolution(distinct)
-            levels.append(_levels(distinct, tail, step) if discrete else distinct[:0])
+            levels.append(levels_of(distinct, tail, step) if discrete else distinct[:0])
             knots_x.append(x)
             knots_z.append(z)
             tails.append(tail)
@@ -262,6 +175,7 @@ class MarginalMap:
             levels_x,
             torch.zeros_like(levels_x),
             counted,
+            _pad_atoms(atoms),
             torch.tensor(steps, dtype=torch.float64),
             *torch.zeros(2, *values.shape[1:]),
         )
@@ -285,26 +199,42 @@ class MarginalMap:
 
     def to_normal(self, x: Tensor) -> Tensor:
         """Normal scores of ``x``, shape ``(n, T, C)``, as float32; NaN stays NaN."""
+        return _by_rows(self._to_normal, x)
+
+    def _to_normal(self, x: Tensor) -> Tensor:
         return (self._channel_scores(x) - self.location) / self.scale
 
     def from_normal(self, z: Tensor) -> Tensor:
         """Values in original units of scores ``z``, ``(n, T, C)``, as float32."""
-        y = z.float() * self.scale + self.location
+        return _by_rows(self._from_normal, z)
+
+    def _from_normal(self, z: Tensor) -> Tensor:
+        drawn = z.float() * self.scale + self.location
+        y = self._gathered(drawn)
         x = self._values(_by_channel(y))
         for c in self._discrete():
             x[c] = self.levels_x[c, self._nearest(y, c)]
         step = self.resolution[:, None]
         x = torch.where(step > 0, step * torch.round(x / step.clamp(min=1e-300)), x)
-        return _by_series(x, z.shape) + 0.0  # no negative zeros
+        values = _by_series(x, z.shape)
+        for lower, upper, _, value in self.atoms.float().permute(1, 2, 0):
+            values = torch.where((lower < drawn) & (drawn <= upper), value, values)
+        return values + 0.0  # no negative zeros
 
     def channel_scores(self, z: Tensor) -> Tensor:
-        """Channel scores ``y`` of ``z``, discrete channels on their levels.
+        """Channel scores ``y`` of ``z``, atoms and discrete channels on their levels.
 
         ``(n, T, C)``, float32: what a critic sees, with the ties of the data.
         """
-        y = z.float() * self.scale + self.location
+        y = self._gathered(z.float() * self.scale + self.location)
         for c in self._discrete():
             y[:, :, c] = self.levels_z[c, self._nearest(y, c)].reshape(y.shape[:2])
+        return y
+
+    def _gathered(self, y: Tensor) -> Tensor:
+        """Channel scores ``(n, T, C)`` with those of an atom at its middle."""
+        for lower, upper, middle, _ in self.atoms.float().permute(1, 2, 0):
+            y = torch.where((lower < y) & (y <= upper), middle, y)
         return y
 
     def _channel_scores(self, x: Tensor) -> Tensor:
@@ -339,10 +269,26 @@ class MarginalMap:
         return _interpolate(z, self.knots_z, self.knots_x) - below + above
 
 
+def _pad_atoms(rows: list[np.ndarray]) -> Tensor:
+    """Atoms of all channels, ``(C, A, 4)``, infinite where a channel has fewer."""
+    padded = np.full((len(rows), max(map(len, rows)), 4), np.inf)
+    for row, atoms in zip(padded, rows):
+        row[: len(atoms)] = atoms
+    return torch.tensor(padded)
+
+
 def _pixel_means(a: Tensor) -> Tensor:
     """Means over known series, ``(T, C)``; of the channel where there are none."""
     means = a.nanmean(0)
     return torch.where(means.isnan(), a.nanmean((0, 1)), means)
+
+
+def _by_rows(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """``function`` of the rows of ``x`` ``(n, T, C)``, so many at a time as are few."""
+    rows = max(1, BLOCK_NUMBERS // max(1, x[:1].numel()))
+    if len(x) <= rows:
+        return function(x)
+    return torch.cat([function(part) for part in x.split(rows)])
 
 
 def _by_channel(a: Tensor) -> Tensor:

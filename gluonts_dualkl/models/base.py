@@ -7,7 +7,9 @@ holds the default path, :mod:`~gluonts_dualkl.models.partition` those along part
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -23,6 +25,8 @@ from gluonts_dualkl.laws.references import State
 __all__ = ["CopyGuard", "Draws", "PathModel", "copy_distance"]
 
 COPY_QUANTILE = 0.03
+BLOCK_NUMBERS = 16_000_000
+BLOCK_PIXELS = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class PathModel(ABC):
 
     Attributes
     ----------
+    conditional
+        Whether the path makes series of donors, so that :meth:`conditioned` works.
     marginals
         Map between original units and normal scores.
     train
@@ -57,6 +63,7 @@ class PathModel(ABC):
     """
 
     kind: ClassVar[str]
+    conditional: ClassVar[bool] = False
 
     marginals: MarginalMap
     train: Tensor
@@ -69,9 +76,16 @@ class PathModel(ABC):
         return CopyGuard(self.train, self.copy_distance)
 
     def log_ratio(self, values: np.ndarray) -> dict[str, Tensor]:
-        """Normalised dual functions of series ``(n, T, C)`` by leg, ``(n,)``, nats."""
-        x = torch.as_tensor(values, device=self.train.device)
-        return self.log_ratio_of_scores(self.marginals.to_normal(x))
+        """Normalised dual functions of series ``(n, T, C)`` by leg, ``(n,)``, nats.
+
+        By blocks of series, so that memory does not grow with ``n``.
+        """
+        rows = max(1, BLOCK_PIXELS // max(1, math.prod(values.shape[1:])))
+        blocks = []
+        for start in range(0, max(1, len(values)), rows):
+            x = torch.as_tensor(values[start : start + rows], device=self.train.device)
+            blocks.append(self.log_ratio_of_scores(self.marginals.to_normal(x)))
+        return {name: torch.cat([b[name] for b in blocks]) for name in blocks[0]}
 
     def count_near_copies(self, z: Tensor) -> int:
         """Series of ``z`` ``(n, T, C)`` nearer to training than the guard allows."""
@@ -79,8 +93,15 @@ class PathModel(ABC):
 
     def with_nearest(self, z: Tensor) -> Draws:
         """Series ``z`` ``(n, T, C)`` with the nearest training series as donors."""
-        nearest = self.guard.distances(z).argmin(1)
+        nearest = self.guard.nearest_rows(z)
         return Draws(z, nearest[:, None].expand(-1, z.shape[1]))
+
+    def conditioned(self, rows: Tensor) -> PathModel:
+        """The model with training series ``rows`` ``(m,)`` as the only donors."""
+        raise ValueError(
+            f"the path {self.kind!r} makes series of no donors and cannot be "
+            f"conditioned on {len(rows)} of them; train the path 'recombination'."
+        )
 
     @abstractmethod
     def log_ratio_of_scores(self, z: Tensor) -> dict[str, Tensor]:
@@ -133,13 +154,13 @@ class CopyGuard:
     def __init__(self, train: Tensor, distance: float) -> None:
         self.train, self.distance = train.reshape(len(train), -1), distance
 
-    def distances(self, z: Tensor) -> Tensor:
-        """Euclidean distance to every training series, ``(n, N)``."""
-        return torch.cdist(z.reshape(len(z), -1), self.train)
-
     def nearest(self, z: Tensor) -> Tensor:
         """Distance to the nearest training series, ``(n,)``."""
-        return self.distances(z).amin(1)
+        return torch.cat([d.amin(1) for d in _distances(z.flatten(1), self.train)])
+
+    def nearest_rows(self, z: Tensor) -> Tensor:
+        """Which training series is nearest, ``(n,)``."""
+        return torch.cat([d.argmin(1) for d in _distances(z.flatten(1), self.train)])
 
     def __call__(self, z: Tensor) -> Tensor:
         """Log-penalty of series ``z`` ``(n, T, C)``, ``(n,)``."""
@@ -149,6 +170,20 @@ class CopyGuard:
 
 def copy_distance(z: Tensor) -> float:
     """Distance to the nearest other series that 3 % of series ``z`` fall below."""
-    flat = z.reshape(len(z), -1)
-    distance = torch.cdist(flat, flat).fill_diagonal_(torch.inf)
-    return float(distance.amin(1).quantile(COPY_QUANTILE))
+    flat, nearest, start = z.reshape(len(z), -1), [], 0
+    for distance in _distances(flat, flat):
+        own = torch.arange(len(distance), device=z.device)
+        distance[own, start + own] = torch.inf
+        nearest.append(distance.amin(1))
+        start += len(distance)
+    return float(torch.cat(nearest).quantile(COPY_QUANTILE))
+
+
+def _distances(z: Tensor, train: Tensor) -> Iterator[Tensor]:
+    """Euclidean distances from rows ``z`` ``(n, D)`` to ``train``, by blocks of rows.
+
+    A block and its distances have at most ``BLOCK_NUMBERS`` numbers.
+    """
+    rows = max(1, BLOCK_NUMBERS // max(1, len(train), z.shape[1]))
+    for block in z.split(rows):
+        yield torch.cdist(block, train)

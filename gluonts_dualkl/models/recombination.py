@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -22,11 +22,12 @@ from gluonts_dualkl.laws.references import (
 )
 from gluonts_dualkl.models.base import CopyGuard, PathModel, copy_distance
 from gluonts_dualkl.models.boosting import PathLeg, boost, follow
-from gluonts_dualkl.walks.samplers import TiltedWalkers, metropolis
+from gluonts_dualkl.walks.samplers import TiltedWalkers, draw_candidates, metropolis
 
 __all__ = ["DualModel", "default_mean_block"]
 
 NUM_REFERENCE_DRAWS = 1000
+MOST_PIXELS = 6_000_000
 CANDIDATES = 8
 
 
@@ -49,14 +50,18 @@ class DualModel(PathModel):
         The learned legs in path order.
     mean_block
         Mean stay with a donor, time steps.
+    rows
+        Training series that may be donors, ``(m,)``; None for all.
     """
 
     kind: ClassVar[str] = "recombination"
+    conditional: ClassVar[bool] = True
 
     radial: RadialLaw
     features: StatisticsFeatures
     legs: tuple[PathLeg, ...]
     mean_block: float
+    rows: Tensor | None = None
 
     @classmethod
     def fit(
@@ -80,12 +85,15 @@ class DualModel(PathModel):
         block = mean_block or default_mean_block(z.shape[1])
         reference = Recombination(z, gaussian, block)
         distance = copy_distance(z)
+        # as many walkers as fit into memory where windows are very large
+        most = max(100, MOST_PIXELS // z[0].numel())
+        num_walkers = min(num_walkers, most)
 
         def walk(law: Reference, guard: CopyGuard | None = None) -> TiltedWalkers:
             return TiltedWalkers(law, features, num_walkers, generator, guard)
 
         rounds = (max_rounds, step_size, num_steps, generator)
-        draws = features(reference.start(NUM_REFERENCE_DRAWS, generator).z)
+        draws = features(reference.start(min(NUM_REFERENCE_DRAWS, most), generator).z)
         between = boost(draws, walk(GaussianReference(gaussian, radial)), *rounds)
         recombined = walk(reference, CopyGuard(z, distance))
         recombined.move(num_steps)
@@ -100,7 +108,12 @@ class DualModel(PathModel):
     @cached_property
     def reference(self) -> Recombination:
         """The recombination reference that the sampler walks on."""
-        return Recombination(self.train, self.gaussian, self.mean_block)
+        if self.rows is None:
+            return Recombination(self.train, self.gaussian, self.mean_block)
+        z = self.train[self.rows]
+        generator = torch.Generator(z.device).manual_seed(0)
+        law = CausalGaussian.select(z - z.mean(0), generator)
+        return Recombination(z, law, self.mean_block)
 
     def log_ratio_of_scores(self, z: Tensor) -> dict[str, Tensor]:
         """Normalised dual functions of normal scores ``z`` by leg, ``(n,)``, nats."""
@@ -128,23 +141,44 @@ class DualModel(PathModel):
         return {leg.name: leg.held_out_losses[-1] for leg in self.legs}
 
     def draw(
-        self, num_samples: int, num_steps: int, generator: torch.Generator
+        self,
+        num_samples: int,
+        num_steps: int,
+        generator: torch.Generator,
     ) -> DonorPaths:
         """Independent chains: the best of a few recombinations by weight, then a walk.
 
         Of ``CANDIDATES`` draws of the reference a row keeps one with probability
         proportional to ``exp(tilt)``; ``num_steps`` Metropolis moves follow.
         """
-        state = self.reference.start(CANDIDATES * num_samples, generator)
-        tilt = self.log_tilt(state.z).reshape(CANDIDATES, num_samples)
-        picked = torch.multinomial(
-            torch.softmax(tilt, 0).T, 1, generator=generator
-        ).ravel()
-        rows = picked * num_samples + torch.arange(num_samples, device=picked.device)
-        state, _, _ = metropolis(
-            self.reference, self.log_tilt, state[rows], num_steps, generator
+        state = draw_candidates(
+            self.reference,
+            self.log_tilt,
+            num_samples,
+            CANDIDATES,
+            self.train[0].numel(),
+            generator,
         )
-        return state
+        state, _, _ = metropolis(
+            self.reference, self.log_tilt, state, num_steps, generator
+        )
+        return self._named(state)
+
+    def conditioned(self, rows: Tensor) -> DualModel:
+        """The model with training series ``rows`` ``(m,)`` as the only donors.
+
+        Recombination then goes by a Gaussian law of these series about their own mean,
+        since series of one category may remember for a shorter time than series of all
+        categories, whose levels differ, seem to. Tilt, guard and log-ratios remain
+        those of all.
+        """
+        return replace(self, rows=rows)
+
+    def _named(self, state: DonorPaths) -> DonorPaths:
+        """A state of the reference with donors counted among all training series."""
+        if self.rows is None:
+            return state
+        return replace(state, donors=self.rows[state.donors])
 
     def walk(
         self, num_steps: int, generator: torch.Generator
@@ -160,7 +194,7 @@ class DualModel(PathModel):
                 state = new
                 states.append(new)
                 steps.append(step)
-        return DonorPaths.cat(states), np.array(steps)
+        return self._named(DonorPaths.cat(states)), np.array(steps)
 
     def facts(self) -> dict[str, Any]:
         """Mean stay and what is plain about the legs."""
@@ -179,7 +213,7 @@ class DualModel(PathModel):
         """Standardisation of the statistics and weights of the legs."""
         return {
             "radial": self.radial.state(),
-            "features": {"mean": self.features.mean, "scale": self.features.scale},
+            "features": self.features.state(),
             "legs": {leg.name: leg.weights for leg in self.legs},
         }
 

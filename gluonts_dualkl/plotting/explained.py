@@ -40,7 +40,7 @@ def draw_dependency(generator: DualKLGenerator) -> Figure:
     explanation_plots.plot_scales(left, nats_by_scale(law), title="By time scale")
     names = [
         name
-        for name, varies in zip(generator.channel_names, generator.channels.varying)
+        for name, varies in zip(generator.channel_names, generator.preparation.varying)
         if varies
     ]
     explanation_plots.plot_channel_dependency(

@@ -11,6 +11,7 @@ from gluonts.ev.metrics import MASE, MeanWeightedSumQuantileLoss
 from gluonts.model.evaluation import evaluate_forecasts
 from gluonts.model.forecast import QuantileForecast
 from sklearn.linear_model import Ridge as SklearnRidge
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from gluonts_dualkl.augmentation import augment
 from gluonts_dualkl.data.windows import dataset_from_array
@@ -200,6 +201,25 @@ def test_torch_forecasters_are_quiet_and_repeatable(
     assert os.listdir(tmp_path) == []
     assert capfd.readouterr() == ("", "")
     assert not recwarn.list
+
+
+@pytest.mark.parametrize("name", TORCH)
+def test_every_arm_has_the_same_gradient_steps(name):
+    """Three windows or thirty: as many steps, on batches of the same size."""
+    counts = []
+    for num in (3, 30):
+        steps = []
+        handle = register_optimizer_step_post_hook(
+            lambda *_, found=steps: found.append(1)
+        )
+        model = make_forecaster(name)
+        model.num_epochs, model.num_batches, model.batch_size = 2, 3, 4
+        try:
+            model.fit(walks(num), walks(3, seed=1), HORIZON)
+        finally:
+            handle.remove()
+        counts.append(len(steps))
+    assert counts == [6, 6]
 
 
 def test_channels_come_back_in_their_order(monkeypatch):

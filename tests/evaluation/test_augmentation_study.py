@@ -9,11 +9,17 @@ from scipy.stats import binom
 
 from gluonts_dualkl.evaluation.baselines import (
     Baseline,
-    DualKL,
     IndependentMarginals,
     TrainingCopies,
 )
-from gluonts_dualkl.evaluation.forecasting.arms import ARMS, check_arms, draw_study
+from gluonts_dualkl.evaluation.forecasting.arms import (
+    ARMS,
+    CHOSEN,
+    check_arms,
+    check_ratios,
+    draw_study,
+)
+from gluonts_dualkl.evaluation.forecasting.ours import DualKLDraws
 from gluonts_dualkl.evaluation.forecasting.ratio import choose_ratio
 from gluonts_dualkl.evaluation.forecasting.study import COLUMNS, evaluate_augmentation
 from gluonts_dualkl.evaluation.forecasting.summary import (
@@ -141,6 +147,65 @@ def test_without_the_gate_only_harm_is_judged(run):
     assert "fresh real windows were not tried" in describe_augmentation(gains)
 
 
+def test_ratios_share_one_fit_and_one_gate(run):
+    Recorder.seen.clear()
+    table = run(
+        arms=["real+ours", "real+fresh real"],
+        generators={"dualkl": Recorder(law=factors)},
+        ratio=(4, 0.5, 1),
+        seeds=1,
+    )
+    assert len(Recorder.seen) == 1
+    first = table[table["metric"] == "wql"].groupby(["arm", "ratio"])["num_added"]
+    assert first.unique().str[0].to_dict() == {
+        ("real", 0): 0,
+        ("real+fresh real", 1): 40,
+        ("real+ours", 0.5): 20,
+        ("real+ours", 1): 40,
+        ("real+ours", 4): 160,
+    }
+    gains = augmentation_gains(table)
+    wql = gains[gains["metric"] == "wql"].set_index(["arm", "ratio"])
+    assert wql["mean_added"].loc["real+ours"].tolist() == [0.5, 1, 4]
+    errors = wql["error"].loc["real+ours"]
+    assert errors.is_monotonic_decreasing  # an oracle: more is better
+    assert "real+ours x 4: " in describe_augmentation(gains)
+
+
+def test_windows_of_a_smaller_ratio_are_the_first(pool):
+    study = draw_study(pool, 50, 0, (1, 3))
+    small, large = (study.added("real+jitter", ratio) for ratio in (1, 3))
+    assert len(large) == 3 * len(small) == 120
+    np.testing.assert_array_equal(large[:40], small)
+    np.testing.assert_array_equal(study.added("real+jitter"), large)
+    assert len(study.added("real+fresh real", 3)) == 40
+
+
+@pytest.mark.parametrize(("law", "ratio"), [(factors, 2), (None, 0)])
+def test_the_chosen_ratio_is_an_arm(run, law, ratio):
+    """An oracle gets the most that may be given, independent pixels nothing."""
+    generator = IndependentMarginals() if law is None else Oracle(law=law)
+    table = run(
+        arms=[CHOSEN, "real+ours"],
+        generators={"dualkl": generator},
+        ratio=(1, 2),
+        seeds=1,
+    )
+    assert (table["failure"] == "").all()
+    chosen = table[table["arm"] == CHOSEN]
+    assert chosen["ratio"].isna().all()
+    assert (chosen["num_added"] == 40 * ratio).all()
+    same = table[table["ratio"] == ratio]
+    assert chosen["value"].tolist() == same["value"].tolist()
+    gains = augmentation_gains(table).set_index("arm")
+    assert (gains.loc[CHOSEN, "mean_added"] == ratio).all()
+
+
+def test_jobs_change_nothing(run):
+    options = {"arms": ["real+ours"], "sizes": (25, 50), "seeds": 1}
+    pd.testing.assert_frame_equal(run(**options), run(jobs=2, **options))
+
+
 def test_a_failed_arm_is_a_row_and_the_others_go_on(run):
     class Broken(Oracle):
         def _fit(self, windows, validation):
@@ -172,7 +237,7 @@ def test_generators_see_neither_validation_nor_test(run, pool, test_windows):
 
 
 def test_ours_itself(run):
-    tiny = DualKL(num_walkers=60, max_rounds=1, num_steps=2)
+    tiny = DualKLDraws(num_walkers=60, max_rounds=1, num_steps=2)
     given = {"sizes": (25,), "generators": {"dualkl": tiny}}
     table = run(arms=["real+ours"], seeds=1, **given)
     assert (table["failure"] == "").all()
@@ -193,6 +258,8 @@ def test_fewer_fresh_windows_than_asked_for_are_counted(run):
         ({"sizes": (500,)}, "train has only 160"),
         ({"sizes": (4,)}, "n_train: 4, expected 8"),
         ({"ratio": -1}, "ratio: -1"),
+        ({"ratio": (1, float("nan"))}, "ratio: "),
+        ({"jobs": 0}, "jobs: 0"),
         ({"validation_share": 1.0}, "validation_share: 1.0"),
         ({"arms": ["real+nonsense"]}, r"no arm 'real\+nonsense'"),
         ({"arms": ["jitter"]}, "no arm 'jitter'"),
@@ -213,6 +280,11 @@ def test_windows_are_checked(pool):
     ]:
         with pytest.raises(ValueError, match=words):
             evaluate_augmentation("ridge", train, test)
+
+
+def test_ratios_come_once_in_rising_order():
+    assert check_ratios((2, 1, 2)) == [1, 2]
+    assert check_ratios(0) == [0]
 
 
 def test_arms_may_name_any_generator():
@@ -265,10 +337,10 @@ def choose(pool):
 
 def test_an_oracle_is_worth_it(choose):
     choice = choose(Oracle(law=factors), num_errors=2)
-    assert choice.worthwhile and choice.ratio >= 0.5
+    assert choice.worthwhile and choice.ratio >= 4
     assert choice.words.startswith("Augmentation is worth it")
     table = choice.table
-    assert table["ratio"].tolist() == [0, 0.25, 0.5, 1, 2]
+    assert table["ratio"].tolist() == [0, 1, 2, 4, 8]
     assert table.loc[0, ["log_ratio", "standard_error"]].tolist() == [0, 0]
     best = table.loc[table["log_ratio"].idxmin()]
     assert choice.ratio == best["ratio"]
@@ -298,14 +370,29 @@ def test_the_choice_is_repeatable(choose):
     ("options", "words"),
     [
         ({"ratios": (-1, 1)}, "ratios: "),
-        ({"ratios": (0,)}, "one of them above"),
+        ({"ratios": (0,)}, "expected at least one above 0"),
         ({"metric": "rmse"}, "metric: 'rmse'"),
         ({"num_folds": 1}, "num_folds: 1"),
         ({"num_folds": 30}, "half of the 50"),
         ({"num_errors": -1}, "num_errors: -1"),
         ({"validation_share": 0}, "validation_share: 0"),
+        ({"validation_share": 0.6}, "50 windows, but at least 62 are needed"),
     ],
 )
 def test_choice_errors(choose, options, words):
     with pytest.raises(ValueError, match=words):
         choose(TrainingCopies(), **options)
+
+
+@pytest.mark.parametrize("num", [31, 32])
+def test_the_least_number_of_windows_is_said_and_is_enough(num):
+    """Ours learns from 20: 32 less a fold of 7, less a fifth of the 25 others."""
+    tiny = DualKLDraws(num_walkers=50, max_rounds=1, num_steps=1)
+    given = {"ratios": (1,), "generators": {"dualkl": tiny}}
+    x = factors(num, 0)[:, :8]
+    if num == 32:
+        assert choose_ratio(x, "ridge", **given).table["ratio"].tolist() == [0, 1]
+    else:
+        with pytest.raises(ValueError, match="31 windows, but at least 32 are needed"):
+            choose_ratio(x, "ridge", **given)
+        choose_ratio(x, "ridge", generator="jitter", ratios=(1,))  # it needs fewer
