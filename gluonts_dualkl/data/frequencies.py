@@ -126,7 +126,8 @@ def as_period(start: Any, freq: str) -> pd.Period:
             return pd.Period(to_naive(pd.Timestamp(start)), freq=freq)
         except (ValueError, TypeError) as error:
             raise ValueError(
-                f"start={start!r} is not a point in time: {error}"
+                f"start={start!r} is not a point in time ({error}); give a pandas "
+                "Period or a date such as '2024-01-31 06:00'."
             ) from None
 
 
