@@ -13,6 +13,7 @@ from gluonts.model import Estimator
 
 from gluonts_dualkl.analysis.divergence import (
     fold_labels,
+    fold_training,
     held_out_ratios,
     optimism,
     warn_above_ceiling,
@@ -183,13 +184,12 @@ class DualKLEstimator(Estimator):
             For data that cannot be used; the message says which and how to mend them.
         """
         windows, preparation, values, joined = self._read(training_data)
-        folds = fold_labels(
-            [name.rsplit("#", 1)[0] for name in windows.item_ids],
-            self.num_folds,
-            self.seed,
-        )
+        items = [name.rsplit("#", 1)[0] for name in windows.item_ids]
+        folds = fold_labels(items, self.num_folds, self.seed)
+        starts = [start.ordinal // start.freq.n for start in windows.starts]
+        train = fold_training(folds, items, starts, windows.length)
         *crossed, model = spread(
-            partial(_fit_fold, self, values, folds),
+            partial(_fit_fold, self, values, folds, train),
             self.num_folds + 1,
             self.device,
             self.devices,
@@ -295,12 +295,13 @@ def _fit_fold(
     estimator: DualKLEstimator,
     values: np.ndarray,
     folds: np.ndarray,
+    train: np.ndarray,
     fold: int,
     device: torch.device,
 ) -> Any:
     """Ratios and optimism of held-out series; after the last fold the whole model."""
     held = folds == fold
-    model = estimator.fit_model(values[~held], fold, device)
+    model = estimator.fit_model(values[train[min(fold, len(train) - 1)]], fold, device)
     if fold == estimator.num_folds:
         return model
     if not held.any():

@@ -8,6 +8,7 @@ from laws import ar1, ar1_total_correlation
 from gluonts_dualkl.analysis.divergence import (
     INTEGRATED,
     fold_labels,
+    fold_training,
     held_out_ratios,
     summarise,
     warn_above_ceiling,
@@ -96,3 +97,35 @@ def test_windows_of_one_record_make_blocks_in_time():
     folds = fold_labels(["record"] * 50, 5, seed=0)
     assert (np.diff(folds) >= 0).all()
     assert (np.bincount(folds) == 10).all()
+
+
+def test_windows_beside_the_held_out_ones_are_left_out():
+    starts = list(range(0, 100, 2)) * 2
+    items = ["a"] * 50 + ["b"] * 50
+    folds = fold_labels(items, 5, seed=0)
+    train = fold_training(folds, items, starts, length=6)
+    assert train.shape == (6, 100)
+    assert train[5].all()
+    for fold in range(5):
+        for held in np.flatnonzero(folds == fold):
+            for other in np.flatnonzero(train[fold]):
+                apart = abs(starts[held] - starts[other]) >= 6
+                assert items[held] != items[other] or apart
+        # two windows on either side of a block share steps with it
+        assert (~train[fold]).sum() <= (folds == fold).sum() + 8
+        assert (~train[fold] & (folds != fold)).any()
+
+
+def test_whole_items_leave_nothing_out():
+    items = [str(k // 4) for k in range(80)]
+    folds = fold_labels(items, 5, seed=0)
+    train = fold_training(folds, items, [0, 1, 2, 3] * 20, length=6)
+    for fold in range(5):
+        np.testing.assert_array_equal(train[fold], folds != fold)
+
+
+def test_too_much_overlap_is_allowed_and_said(caplog):
+    folds = fold_labels(["a"] * 25, 5, seed=0)
+    train = fold_training(folds, ["a"] * 25, list(range(25)), length=24)
+    assert "windows overlap so much" in caplog.text
+    np.testing.assert_array_equal(train[0], folds != 0)

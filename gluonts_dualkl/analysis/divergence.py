@@ -27,6 +27,7 @@ from gluonts_dualkl.types import Divergence
 __all__ = [
     "INTEGRATED",
     "fold_labels",
+    "fold_training",
     "held_out_ratios",
     "optimism",
     "summarise",
@@ -56,6 +57,48 @@ def fold_labels(items: Sequence[str], num_folds: int, seed: int) -> np.ndarray:
         return np.arange(len(index)) * num_folds // len(index)
     order = np.random.default_rng(seed).permutation(len(unique))
     return (order % num_folds)[index]
+
+
+def fold_training(
+    folds: np.ndarray, items: Sequence[str], starts: Sequence[int], length: int
+) -> np.ndarray:
+    """Windows that the fit of each fold may learn from, ``(num_folds + 1, N)``.
+
+    Those that neither belong to the fold nor share a step with a window of it; in the
+    last row all. Where this leaves a fold less than half of the other windows, because
+    windows overlap too much for their number, the overlap is allowed with a warning.
+
+    Parameters
+    ----------
+    folds
+        Fold of every window, ``(N,)``.
+    items
+        Item that each window was cut from.
+    starts
+        First step of each window, counted alike for all windows of an item.
+    length
+        Steps of a window.
+    """
+    index = np.unique(np.asarray(items), return_inverse=True)[1]
+    # steps of different items lie too far apart to overlap
+    begin = np.asarray(starts, np.int64) - min(starts)
+    begin = begin + index * (begin.max() + 2 * length)
+    rows = []
+    for fold in range(folds.max() + 1):
+        held = folds == fold
+        known = np.sort(begin[held])
+        place = np.searchsorted(known, begin)
+        after = known[place.clip(max=len(known) - 1)] - begin
+        before = begin - known[(place - 1).clip(min=0)]
+        apart = ~held & (np.abs(after) >= length) & (np.abs(before) >= length)
+        if apart.sum() < 0.5 * (~held).sum():
+            logger.warning(
+                "windows overlap so much that cross-fitting keeps overlapping ones: "
+                "held-out nats read too high; train with a larger stride"
+            )
+            apart = ~held
+        rows.append(apart)
+    return np.array([*rows, np.ones(len(folds), bool)])
 
 
 def held_out_ratios(model: PathModel, values: np.ndarray) -> dict[str, np.ndarray]:
