@@ -71,7 +71,7 @@ def main(num_stations=60, num_series=200, out=Path("out/own-csv"), **options):
     tables = [dataset_to_frame(x, channels) for x in (entries, back["synthetic.csv"])]
     print(f"\nMine\n{facts(tables[0])}\n\nSynthetic\n{facts(tables[1])}")
     if not facts(tables[1])["holds"].all():
-        print("Holes were filled by interpolation, between the steps of a channel.")
+        print("Holes were drawn given the values around them.")
     return tables
 
 
