@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -26,6 +27,8 @@ __all__ = ["augment_benchmark"]
 
 RESULTS_SIGN = "settings.json"
 
+N = TypeVar("N", int, float)
+
 
 def augment_benchmark(
     data: DataSets,
@@ -42,8 +45,8 @@ def augment_benchmark(
     ] = "25,50,100,200",
     seeds: Annotated[int, typer.Option(min=1, help="Paired seeds.")] = 10,
     ratio: Annotated[
-        float, typer.Option(min=0, help="Windows added per training window.")
-    ] = 1.0,
+        str, typer.Option(help="Windows added per training window, one or more.")
+    ] = "1",
     baseline: Annotated[
         str, typer.Option(help="Generator of the arm real+best baseline.")
     ] = "gaussian_copula",
@@ -56,6 +59,7 @@ def augment_benchmark(
         int | None, typer.Option(min=1, help="Epochs of the trained forecasters.")
     ] = None,
     length: Length = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Cells at the same time.")] = 1,
     resume: Resume = False,
     retry: Retry = False,
     force: Force = False,
@@ -86,9 +90,10 @@ def augment_benchmark(
                 out,
                 None if forecasters == "all" else split_names(forecasters),
                 seeds,
-                sizes=_numbers(sizes),
+                sizes=_numbers(sizes, "--sizes", int),
                 arms=ARMS if arms == "all" else split_names(arms) or (),
-                ratio=ratio,
+                ratio=_numbers(ratio, "--ratio", float),
+                jobs=jobs,
                 baseline=baseline,
                 horizon=horizon,
                 season=season,
@@ -113,10 +118,11 @@ def augment_benchmark(
         sys.exit(1)
 
 
-def _numbers(text: str) -> list[int]:
+def _numbers(text: str, option: str, kind: Callable[[str], N]) -> list[N]:
     try:
-        return [int(word) for word in text.split(",")]
+        return [kind(word) for word in text.split(",")]
     except ValueError:
+        what = "whole numbers" if kind is int else "numbers"
         raise ValueError(
-            f"--sizes is {text!r}; give whole numbers with commas, as 25,50,100."
+            f"{option} is {text!r}; give {what} with commas, as 1,2,4."
         ) from None

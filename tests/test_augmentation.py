@@ -10,6 +10,7 @@ from gluonts.itertools import Cyclic
 from gluonts.transform import ExpectedNumInstanceSampler
 
 from gluonts_dualkl.augmentation import SyntheticDataset, augment
+from gluonts_dualkl.drawing import Drawing
 
 
 def series(num, length=30, channels=None, prefix="real", freq="D", **extra):
@@ -73,9 +74,7 @@ def test_synthetic_dataset_is_the_generators_draw(generator):
 
 
 def test_synthetic_dataset_draws_nothing_when_made(generator, monkeypatch):
-    monkeypatch.setattr(
-        type(generator), "_blocks", lambda *a: pytest.fail("drawn too early")
-    )
+    monkeypatch.setattr(Drawing, "blocks", lambda *a: pytest.fail("drawn too early"))
     assert len(SyntheticDataset(generator, 10**6)) == 10**6
 
 

@@ -64,6 +64,7 @@ def identity_map(length, channels):
         nothing,
         nothing,
         torch.zeros(channels, dtype=torch.long),
+        torch.zeros(channels, 0, 4),
         torch.zeros(channels, dtype=torch.float64),
         torch.zeros(length, channels),
         torch.ones(length, channels),

@@ -96,7 +96,7 @@ def test_categories_differ_as_the_real_ones_do(generator):
         assert all(e["feat_static_cat"][0] == station for e in drawn)
         x = dataset_to_array(drawn)
         real = dataset_to_array(stations()[station * 24 :][:24])
-        # means of 24 real series: variance of an AR(1) mean over 16 steps and 2 channels
+        # of the mean of 24 real AR(1) series of 16 steps and 2 channels
         error = np.sqrt((1 + phi) / (1 - phi) / 16 / 48) if phi < 0.9 else 0.13
         assert abs(x.mean() - level) < 4 * error + 0.1
         assert abs(lag_one(x) - lag_one(real)) < 0.15

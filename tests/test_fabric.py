@@ -254,6 +254,8 @@ def sleeps(k, device, folder):
 
 
 def interrupted(folder):
+    # jobs in the background of a shell ignore the interrupt
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         two_processes(functools.partial(sleeps, folder=folder), 2)
     except KeyboardInterrupt:

@@ -48,14 +48,14 @@ def ended(out):
     return out.exists()
 
 
-def stop(model, out, moment, number):
+def stop(model, out, moment, number, num_series=NUM_SERIES):
     """Run the command line in a process of its own and stop it at a moment."""
     command = [sys.executable, "-m", "gluonts_dualkl"]
     # A child ignores the interrupt where its parent does, as jobs of a shell do.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         process = subprocess.Popen(
-            [*command, *arguments(model, out, NUM_SERIES)],
+            [*command, *arguments(model, out, num_series)],
             stderr=subprocess.PIPE,
             text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -112,7 +112,7 @@ def test_killed(name, moment, model, tmp_path):
 
 def test_interrupted(model, tmp_path):
     out = tmp_path / "out" / "d.jsonl"
-    code, errors = stop(model, out, begun, signal.SIGINT)
+    code, errors = stop(model, out, begun, signal.SIGINT, 20 * NUM_SERIES)
     assert code == 130
     assert errors == "Interrupted; nothing was written.\n"
     assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -17,8 +18,8 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def test_python_is_the_quickstart_example():
-    assert blocks("python") == [(ROOT / "examples" / "quickstart.py").read_text()]
+def test_python_begins_with_the_quickstart_example():
+    assert blocks("python")[0] == (ROOT / "examples" / "quickstart.py").read_text()
 
 
 def test_links_and_pictures_exist():
@@ -33,6 +34,17 @@ def test_quickstart_runs(tmp_path, monkeypatch):
     assert names["array"].shape == (500, 24, 4)
     assert len(names["entries"]) == 500
     assert len(names["levels"]) == 366
+
+
+@pytest.mark.slow
+def test_data_as_they_come():
+    imports = blocks("python")[0].split("\nstorms =")[0]
+    names = {}
+    exec(imports + blocks("python")[1], names)
+    assert {entry["target"].shape for entry in names["paths"]} == {(6, 63)}
+    assert min(entry["target"].min() for entry in names["paths"]) > 0
+    gaps = [np.isnan(entry["target"]).mean() for entry in names["gappy"]]
+    assert 0 < np.mean(gaps) < 0.1
 
 
 @pytest.mark.slow

@@ -3,13 +3,14 @@
 As in :mod:`~gluonts_dualkl.evaluation.runner`, each cell is a file, written when it is
 complete, and the tables are assembled from these files and nothing else: a run that was
 killed goes on where it stopped. Forecasters of one data set, size and seed share the
-fitted generators and their draws.
+fitted generators and their draws; blocks of this kind are computed side by side, each
+on one thread, so that the number of processes changes nothing in the results.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -20,21 +21,29 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from joblib import Parallel, delayed
 
 from gluonts_dualkl.data.destinations import atomic_path
+from gluonts_dualkl.evaluation.backends import check_backend, running_backend
 from gluonts_dualkl.evaluation.cell import fingerprint, read_cell
-from gluonts_dualkl.evaluation.forecasting.arms import ARMS, check_arms, draw_study
+from gluonts_dualkl.evaluation.forecasting.arms import (
+    ARMS,
+    Ratios,
+    check_arms,
+    check_ratios,
+    draw_study,
+)
+from gluonts_dualkl.evaluation.forecasting.fitting import (
+    check_horizon,
+    check_windows,
+    one_thread,
+)
 from gluonts_dualkl.evaluation.forecasting.forecasters import (
     FORECASTERS,
     Forecaster,
     make_forecaster,
 )
-from gluonts_dualkl.evaluation.forecasting.study import (
-    COLUMNS,
-    check_horizon,
-    check_windows,
-    score_arms,
-)
+from gluonts_dualkl.evaluation.forecasting.study import COLUMNS, score_arms
 from gluonts_dualkl.evaluation.forecasting.summary import (
     augmentation_gains,
     describe_augmentation,
@@ -52,6 +61,7 @@ SUMMARY = "summary.txt"
 _CELLS = "cells"
 _DATA = b"data"
 _TYPES = {"seed": pa.int64(), "series": pa.int64(), "value": pa.float64()}
+_TYPES |= {"ratio": pa.float64()}
 _TYPES |= dict.fromkeys(("n_train", "num_real", "num_added"), pa.int64())
 _SCHEMA = pa.schema(
     [(name, _TYPES.get(name, pa.string())) for name in ("dataset", *COLUMNS)]
@@ -77,7 +87,7 @@ class AugmentSettings:
     """What all cells of a results folder have in common."""
 
     arms: list[str]
-    ratio: float
+    ratio: list[float]
     baseline: str
     horizon: int | None
     season: int
@@ -96,7 +106,7 @@ def run_augment_benchmark(
     *,
     sizes: Sequence[int] = (25, 50, 100, 200),
     arms: Sequence[str] = ARMS,
-    ratio: float = 1.0,
+    ratio: Ratios = 1.0,
     baseline: str = "gaussian_copula",
     horizon: int | None = None,
     season: int = 1,
@@ -106,6 +116,7 @@ def run_augment_benchmark(
     resume: bool = False,
     force: bool = False,
     retry: bool = False,
+    jobs: int = 1,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Run every forecaster on every data set, size and seed, in every arm.
@@ -135,9 +146,11 @@ def run_augment_benchmark(
         Remove the results in ``out`` first.
     retry
         Whether cells with a failed arm are computed again on resuming.
+    jobs
+        Processes that share the data sets, sizes and seeds; the errors are the same.
     progress
-        Called after each cell with the cell, its first failure or ``""``, the number of
-        finished cells and the number of all.
+        Called as cells are finished, with the cell, its first failure or ``""``, the
+        number of finished cells and the number of all.
 
     Returns
     -------
@@ -157,8 +170,9 @@ def run_augment_benchmark(
     arms = check_arms(arms, baseline)
     if seeds < 1:
         raise ValueError(f"seeds: {seeds}, expected 1 or more")
+    check_backend("loky", jobs, None)
     settings: Any = AugmentSettings(
-        arms, ratio, baseline, horizon, season, length, num_epochs
+        arms, check_ratios(ratio), baseline, horizon, season, length, num_epochs
     )
     splits = _splits(find_sources(data, only, length), sizes, horizon)
     folder = open_folder(Path(out).expanduser(), settings, resume, force)
@@ -168,16 +182,21 @@ def run_augment_benchmark(
         for size, seed in product(dict.fromkeys(sizes), range(seeds))
         if size <= len(train)
     ]
-    done, total = 0, len(blocks) * len(names)
+    done, total, calls = 0, len(blocks) * len(names), []
     for dataset, size, seed in blocks:
         train, test = splits[dataset]
         cells = [_cell(folder, dataset, name, size, seed) for name in names]
         left = [c for c in cells if not _is_done(c, fingerprint(train, test), retry)]
         done += len(cells) - len(left)
-        for cell, failure in _compute(left, train, test, settings):
-            done += 1
-            if progress is not None:
-                progress(cell, failure, done, total)
+        if left:
+            calls.append(delayed(_compute)(left, train, test, settings))
+    with running_backend(jobs=jobs):
+        parallel = Parallel(batch_size=1, return_as="generator_unordered")
+        for block in parallel(calls):
+            for cell, failure in block:
+                done += 1
+                if progress is not None:
+                    progress(cell, failure, done, total)
     return _save(folder)
 
 
@@ -232,10 +251,8 @@ def _compute(
     train: np.ndarray,
     test: np.ndarray,
     settings: AugmentSettings,
-) -> Iterator[tuple[AugmentCell, str]]:
-    """Compute the cells of one data set, size and seed; yield each with its failure."""
-    if not cells:
-        return
+) -> list[tuple[AugmentCell, str]]:
+    """Compute and write the cells of one data set, size and seed; their failures."""
     study = draw_study(
         train,
         cells[0].size,
@@ -243,21 +260,17 @@ def _compute(
         settings.ratio,
         baseline=settings.baseline,
     )
-    horizon = check_horizon(settings.horizon, test)
+    horizon, found = check_horizon(settings.horizon, test), []
     for cell in cells:
         forecaster = _forecaster(cell.forecaster, settings.num_epochs)
-        rows = score_arms(
-            forecaster,
-            study,
-            test,
-            settings.arms,
-            horizon,
-            settings.season,
-            cell.size,
-        ).assign(dataset=cell.dataset, forecaster=cell.forecaster)
-        failures = [text for text in rows["failure"] if text]
+        options = (settings.arms, horizon, settings.season, cell.size)
+        with one_thread():
+            rows = score_arms(forecaster, study, test, *options)
+        rows = rows.assign(dataset=cell.dataset, forecaster=cell.forecaster)
         _write(cell, rows, fingerprint(train, test))
-        yield cell, failures[0] if failures else ""
+        failures = [text for text in rows["failure"] if text]
+        found.append((cell, failures[0] if failures else ""))
+    return found
 
 
 def _forecaster(name: str, num_epochs: int | None) -> Forecaster:

@@ -2,31 +2,42 @@
 
 Every seed draws its own training windows; arms of one seed share them, the validation
 windows and the seed of the forecaster, so that differences between arms are paired.
-An arm with as many further *real* windows is the gate: where fresh real data do not
+An arm with twice as many *real* windows is the gate: where fresh real data do not
 help, no generator can be judged by the forecaster.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed
 
+from gluonts_dualkl.evaluation.backends import check_backend, running_backend
 from gluonts_dualkl.evaluation.baselines import Baseline
 from gluonts_dualkl.evaluation.forecasting.arms import (
+    ALONE,
     ARMS,
+    CHOSEN,
+    OURS,
+    Ratios,
     Study,
     check_arms,
     draw_study,
+)
+from gluonts_dualkl.evaluation.forecasting.fitting import (
+    check_horizon,
+    check_windows,
+    fit_and_score,
+    one_thread,
 )
 from gluonts_dualkl.evaluation.forecasting.forecasters import (
     Forecaster,
     make_forecaster,
 )
-from gluonts_dualkl.evaluation.forecasting.scores import ErrorScale, score_forecasts
+from gluonts_dualkl.evaluation.forecasting.ratio import choose_ratio
 
 __all__ = [
     "COLUMNS",
@@ -41,6 +52,7 @@ COLUMNS = [
     "forecaster",
     "n_train",
     "arm",
+    "ratio",
     "seed",
     "series",
     "metric",
@@ -61,12 +73,13 @@ def evaluate_augmentation(
     arms: Sequence[str] = ARMS,
     seeds: int = 10,
     sizes: Sequence[int] = (25, 50, 100, 200),
-    ratio: float = 1.0,
+    ratio: Ratios = 1.0,
     horizon: int | None = None,
     season: int = 1,
     baseline: str = "gaussian_copula",
     generators: Mapping[str, Baseline] | None = None,
     validation_share: float = 0.2,
+    jobs: int = 1,
 ) -> pd.DataFrame:
     """Errors of forecasters on real test windows, by what they were trained on.
 
@@ -86,13 +99,16 @@ def evaluate_augmentation(
     arms
         Some of :data:`~gluonts_dualkl.evaluation.forecasting.arms.ARMS`, or
         ``"real+NAME"`` with the name of a generator; ``"real"`` is always there.
+        ``"real+ours at chosen ratio"`` chooses by cross-validation in the known
+        windows, see :func:`~gluonts_dualkl.evaluation.forecasting.ratio.choose_ratio`.
     seeds
         Number of paired seeds.
     sizes
         Learning curve: numbers of known windows ``n_train``. Those above the pool are
         left out.
     ratio
-        Windows added per training window.
+        Windows added per training window; several make an arm each. Fresh real ones
+        are as many as the training windows, whatever the ratio.
     horizon
         Steps to forecast, by default a quarter of the window.
     season
@@ -104,12 +120,16 @@ def evaluate_augmentation(
         :class:`~gluonts_dualkl.evaluation.forecasting.arms.Study`.
     validation_share
         Share of the known windows that validates.
+    jobs
+        Processes that share the sizes and seeds; the errors are the same.
 
     Returns
     -------
     pandas.DataFrame
-        :data:`COLUMNS`, one row a forecaster, size, arm, seed, test window and metric
-        (``mase``, ``wql``). An arm that failed is one row with the failure in words.
+        :data:`COLUMNS`, one row a forecaster, size, arm, ratio, seed, test window and
+        metric (``mase``, ``wql``). ``ratio`` is 0 for real windows alone, 1 for fresh
+        ones and NaN where it was chosen. An arm that failed is one row with the failure
+        in words.
         ``num_added`` is lower than asked for where the pool has no more fresh windows.
 
     Raises
@@ -124,6 +144,7 @@ def evaluate_augmentation(
         )
     if seeds < 1:
         raise ValueError(f"seeds: {seeds}, expected 1 or more")
+    check_backend("loky", jobs, None)
     horizon = check_horizon(horizon, train)
     arms = check_arms(arms, baseline)
     several = [forecaster] if isinstance(forecaster, str | Forecaster) else forecaster
@@ -133,17 +154,25 @@ def evaluate_augmentation(
         raise ValueError(
             f"sizes: {list(sizes)}, but train has only {len(train)} windows"
         )
-    tables = []
-    for size in fitting:
-        for seed in range(seeds):
-            study = draw_study(
-                train, size, seed, ratio, validation_share, baseline, generators
-            )
-            tables += [
-                score_arms(model, study, test, arms, horizon, season, size)
-                for model in models
-            ]
+    studies = [
+        draw_study(train, size, seed, ratio, validation_share, baseline, generators)
+        for size in fitting
+        for seed in range(seeds)
+    ]
+    with running_backend(jobs=jobs):
+        tables = Parallel()(
+            delayed(_score_models)(models, study, test, arms, horizon, season)
+            for study in studies
+        )
     return pd.concat(tables, ignore_index=True)
+
+
+def _score_models(
+    models: Sequence[Forecaster], study: Study, test: np.ndarray, *options: Any
+) -> pd.DataFrame:
+    """All forecasters on the windows of one seed, which share what was drawn."""
+    with one_thread():
+        return pd.concat([score_arms(m, study, test, *options) for m in models])
 
 
 def score_arms(
@@ -163,55 +192,50 @@ def score_arms(
         "num_real": len(study.train),
     }
     tables = []
-    for arm in arms:
+    for arm, ratio in study.cells(arms):
+        known |= {"arm": arm, "ratio": ratio}
         try:
-            windows = study.windows(arm)
+            windows = _training_windows(arm, ratio, study, forecaster, horizon, season)
             scores = fit_and_score(forecaster, windows, study, test, horizon, season)
         except Exception as error:  # one arm of many: the others go on
             failure = " ".join(f"{type(error).__name__}: {error}".split())
-            row = {"arm": arm, "series": -1, "metric": "", "value": np.nan}
+            row = {"series": -1, "metric": "", "value": np.nan}
             row |= known | {"num_added": 0, "failure": failure}
             tables.append(pd.DataFrame([row]))
             continue
-        real = 0 if arm == "synthetic only" else len(study.train)
+        real = 0 if arm == ALONE else len(study.train)
         about = known | {"num_real": real, "num_added": len(windows) - real}
         tables += [
             pd.DataFrame(
                 {"series": np.arange(len(v)), "metric": metric, "value": v}
-            ).assign(arm=arm, failure="", **about)
+            ).assign(failure="", **about)
             for metric, v in scores.items()
         ]
     return pd.concat([table.reindex(columns=COLUMNS) for table in tables])
 
 
-def fit_and_score(
-    forecaster: Forecaster,
-    windows: np.ndarray,
+def _training_windows(
+    arm: str,
+    ratio: float,
     study: Study,
-    test: np.ndarray,
+    forecaster: Forecaster,
     horizon: int,
     season: int,
-) -> dict[str, np.ndarray]:
-    """Errors on every test window ``(n,)`` after training on ``windows``."""
-    model = copy.deepcopy(forecaster)
-    model.fit(windows, study.validation, horizon, season, study.seed)
-    quantiles = model.predict(test[:, :-horizon], study.seed)
-    # scales of the real windows, the same in all arms
-    scale = ErrorScale.fit(study.train, test, horizon, season)
-    return score_forecasts(quantiles, test, scale)
-
-
-def check_horizon(horizon: int | None, windows: np.ndarray) -> int:
-    """Steps to forecast, a quarter of the windows by default, or ``ValueError``."""
-    length = windows.shape[1]
-    if horizon is None:
-        return max(length // 4, 1)
-    if not 1 <= horizon <= length - 2:
-        raise ValueError(
-            f"horizon: {horizon}, expected 1 to {length - 2} for windows of {length} "
-            "steps"
-        )
-    return horizon
+) -> np.ndarray:
+    if arm != CHOSEN:
+        return study.windows(arm, ratio)
+    known = len(study.train) + len(study.validation)
+    choice = choose_ratio(
+        np.concatenate([study.train, study.validation]),
+        forecaster,
+        study.ratios,
+        generators=study.generators,
+        horizon=horizon,
+        season=season,
+        validation_share=len(study.validation) / known,
+        seed=study.seed,
+    )
+    return study.windows(OURS, choice.ratio) if choice.ratio else study.train
 
 
 def _name(forecaster: Forecaster) -> str:
@@ -219,15 +243,3 @@ def _name(forecaster: Forecaster) -> str:
     known = {"DeepAR": "deepar", "PatchTST": "patch_tst"}
     snake = "".join(f"_{c.lower()}" if c.isupper() else c for c in words).strip("_")
     return known.get(words, snake)
-
-
-def check_windows(windows: np.ndarray, name: str) -> np.ndarray:
-    """Windows as floats ``(N, T, C)``, or ``ValueError``."""
-    x = np.asarray(windows, float)
-    if x.ndim != 3 or not len(x) or x.shape[1] < 4:
-        raise ValueError(
-            f"{name}: shape {x.shape}, expected (N, T, C) with at least 4 steps"
-        )
-    if not np.isfinite(x).all():
-        raise ValueError(f"{name}: NaN or infinite values; drop or fill them first")
-    return x

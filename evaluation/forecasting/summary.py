@@ -62,7 +62,7 @@ def paired_log_ratio(
 
 
 def augmentation_gains(table: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
-    """One row a forecaster, size, metric and arm: its error against ``real``.
+    """One row a forecaster, size, metric, arm and ratio: its error against ``real``.
 
     Parameters
     ----------
@@ -75,12 +75,15 @@ def augmentation_gains(table: pd.DataFrame, confidence: float = 0.95) -> pd.Data
     Returns
     -------
     pandas.DataFrame
-        The keys, ``num_seeds``, ``error`` and ``error_real`` (means), ``log_ratio``,
-        ``standard_error, lower, upper`` (see :func:`paired_log_ratio`), ``change``
-        (``exp(log_ratio) - 1``), ``gate`` (whether fresh real windows help beyond their
-        interval), ``recovered`` (the gain over that of fresh windows, where the gate is
-        open) and ``verdict``: ``helps``, ``harms``, ``no difference`` or, where the
-        gate is shut or was not run, ``not judged``; harm is always said.
+        The keys, ``arm``, ``ratio``, ``num_seeds``, ``mean_added`` (windows added a
+        training window, the mean over seeds), ``error`` and ``error_real`` (means),
+        ``log_ratio``, ``standard_error, lower, upper`` (see :func:`paired_log_ratio`),
+        ``change`` (``exp(log_ratio) - 1``), ``worst_seed`` (the change of the seed that
+        is harmed most, 0 if none is), ``gate`` (whether fresh real windows help
+        beyond their interval), ``recovered`` (the gain over that of fresh windows on
+        the same seeds, where the gate is open) and ``verdict``: ``helps``, ``harms``,
+        ``no difference`` or, where the gate is shut or was not run, ``not judged``;
+        harm is always said.
     """
     keys = (["dataset"] if "dataset" in table else []) + _KEYS
     rows = table[table["failure"] == ""]
@@ -90,33 +93,51 @@ def augmentation_gains(table: pd.DataFrame, confidence: float = 0.95) -> pd.Data
     return pd.DataFrame(found)
 
 
+def _worst(arm: np.ndarray, real: np.ndarray) -> float:
+    """Largest relative change of a seed, the mean over windows; 0 if all gain."""
+    means = [paired_log_ratio(a[None], r[None])[0] for a, r in zip(arm, real)]
+    return float(np.expm1(np.nanmax([0.0, *means])))
+
+
 def _gains(
     known: dict[str, Any], cell: pd.DataFrame, confidence: float
 ) -> list[dict[str, Any]]:
-    errors = {
-        arm: rows.pivot(index="seed", columns="series", values="value")
-        for arm, rows in cell.groupby("arm", sort=False)
-    }
-    if REAL not in errors:
+    errors, added = {}, {}
+    num_real = cell["num_real"].max()
+    for key, part in cell.groupby(["arm", "ratio"], sort=False, dropna=False):
+        errors[key] = part.pivot(index="seed", columns="series", values="value")
+        added[key] = part.groupby("seed")["num_added"].first().mean() / num_real
+    if (REAL, 0.0) not in errors:
         return []
-    rows = []
-    for arm, matrix in errors.items():
-        seeds = matrix.index.intersection(errors[REAL].index)
-        ours, real = matrix.loc[seeds].to_numpy(), errors[REAL].loc[seeds].to_numpy()
+    base, rows = errors[REAL, 0.0], []
+    for key, matrix in errors.items():
+        seeds = matrix.index.intersection(base.index)
+        ours, real = matrix.loc[seeds].to_numpy(), base.loc[seeds].to_numpy()
         names = ("log_ratio", "standard_error", "lower", "upper")
         row = {
             **known,
-            "arm": arm,
+            "arm": key[0],
+            "ratio": key[1],
             "num_seeds": len(seeds),
+            "mean_added": float(added[key]),
             "error": float(np.nanmean(ours)),
             "error_real": float(np.nanmean(real)),
             **dict(zip(names, paired_log_ratio(ours, real, confidence))),
         }
-        rows.append(row | {"change": np.expm1(row["log_ratio"])})
+        row |= {"change": np.expm1(row["log_ratio"]), "worst_seed": _worst(ours, real)}
+        rows.append(row)
     fresh = next((row for row in rows if row["arm"] == FRESH), None)
     gate = fresh is not None and bool(fresh["upper"] < -_ROUNDING)
-    for row in rows:
-        gain = row["log_ratio"] / fresh["log_ratio"] if gate and fresh else np.nan
+    for row, matrix in zip(rows, errors.values(), strict=True):
+        gain = np.nan
+        if gate:
+            seeds = matrix.index.intersection(base.index)
+            further = errors[FRESH, 1.0].reindex(seeds).dropna(how="all")
+            own = base.loc[further.index]
+            gain = (
+                row["log_ratio"]
+                / paired_log_ratio(further.to_numpy(), own.to_numpy())[0]
+            )
         row |= {"gate": gate, "recovered": gain, "verdict": _verdict(row, gate)}
     return rows
 
@@ -171,7 +192,8 @@ def _gate_words(cell: pd.DataFrame) -> str:
 
 
 def _words(row: dict[str, Any]) -> str:
-    text = f"{row['arm']}: {_range(row)}, {row['verdict']}"
+    ratio = "" if np.isnan(row["ratio"]) else f" x {row['ratio']:g}"
+    text = f"{row['arm']}{ratio}: {_range(row)}, {row['verdict']}"
     if np.isfinite(row["recovered"]) and row["verdict"] == "helps":
         text += f", {row['recovered']:.0%} of the gain of fresh real windows"
     return text + "."

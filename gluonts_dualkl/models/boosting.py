@@ -21,7 +21,8 @@ The path is our construction after the path-based estimation of arXiv 2404.07377
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -29,7 +30,7 @@ from torch import Tensor
 from gluonts_dualkl.critics.linear import Leg, fit_leg
 from gluonts_dualkl.walks.samplers import TiltedWalkers
 
-__all__ = ["PathLeg", "boost", "follow"]
+__all__ = ["PathLeg", "boost", "follow", "unnormalised"]
 
 MIN_SLOPE = 0.1
 MIN_GAIN = 1e-3
@@ -103,7 +104,13 @@ def follow(
     walkers: TiltedWalkers, name: str, legs: list[Leg], num_steps: int
 ) -> PathLeg:
     """Sum boosted rounds to one normalised leg by walking ``walkers`` along it."""
+    leg = unnormalised(name, legs)
+    weighted, integrated = walkers.tilt(leg.weights, num_steps)
+    return replace(leg, log_normaliser=weighted, log_normaliser_integrated=integrated)
+
+
+def unnormalised(name: str, legs: list[Leg]) -> PathLeg:
+    """Sum boosted rounds to one leg whose normalisers are NaN."""
     direction = torch.stack([leg.weights for leg in legs]).sum(0)
-    weighted, integrated = walkers.tilt(direction, num_steps)
     losses = tuple(leg.held_out_loss for leg in legs)
-    return PathLeg(name, direction, weighted, integrated, losses)
+    return PathLeg(name, direction, math.nan, math.nan, losses)

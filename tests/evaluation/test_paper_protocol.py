@@ -79,7 +79,7 @@ def test_rows_and_going_on(tmp_path, monkeypatch, capsys):
 
 
 def test_the_score_tells_noise_from_copies(tmp_path):
-    options = {**QUICK, "num_windows": 400, "judge_steps": 120}
+    options = {**QUICK, "num_windows": 400, "judge_steps": 600}
     rows = paper_protocol(
         ["independent_marginals", "training_copies"],
         tmp_path / "scores.csv",
@@ -87,9 +87,9 @@ def test_the_score_tells_noise_from_copies(tmp_path):
         **options,
     )
     bad, copies = rows["score"]
-    assert bad > 0.3
+    assert bad > 0.18
     # 160 judged windows: the folded error of a coin has mean 0.032, deviation 0.024
-    assert copies < 0.15 and rows["floor"].max() < 0.15
+    assert copies < 0.12 and rows["floor"].max() < 0.12
 
 
 def test_steps_seed_and_sizes_reach_the_generator(monkeypatch):

@@ -247,6 +247,6 @@ def test_embedding_is_standardised_and_fits_all_parameters(sets):
 
 
 def test_every_parameter_of_the_recurrent_judge_is_trained():
-    judge = timegan._Judge(3)
+    judge = timegan._Judge(3, 4)
     judge(torch.randn(5, 7, 3)).sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in judge.parameters())
