@@ -42,7 +42,7 @@ class TestStreaming:
     @pytest.mark.parametrize("name", ONE_OF_EACH)
     def test_memory_does_not_grow(self, name, tmp_path, monkeypatch):
         monkeypatch.setattr("gluonts_dualkl.data.entries._SERIES_PER_BLOCK", 8)
-        template = dataset_from_array(np.ones((1, 40, 4)), "h")[0]
+        template = dataset_from_array(np.ones((1, 400, 4)), "h")[0]
 
         def peak(num_series):
             arrow = []
