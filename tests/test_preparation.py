@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 from conftest import entries
 
 from gluonts_dualkl.data.preparation import Preparation, join_dynamic
 from gluonts_dualkl.data.scaling import SCALINGS, scale_windows, unscale_windows
 from gluonts_dualkl.data.windows import cut_windows
+from gluonts_dualkl.models.completion import complete_training
 
 
 def positive(num=30, length=12, channels=3, seed=0, top=4):
@@ -102,3 +104,15 @@ def test_joined_features_are_channels():
     assert (windows.values[:, :, -1] == np.arange(6)[:, None]).all()
     with pytest.raises(ValueError, match="no feat_dynamic_real to model"):
         join_dynamic(cut_windows(entries(6)))
+
+
+def test_gaps_of_scaled_channels_are_filled_inside_their_support():
+    rng = np.random.default_rng(0)
+    x = (80 + 30 * rng.standard_normal((40, 10, 1)).cumsum(1)).clip(0, 100)
+    x = x.astype(np.float32)
+    gappy = np.where(rng.uniform(size=x.shape) < 0.3, np.float32(np.nan), x)
+    source = torch.Generator().manual_seed(0)
+    complete = complete_training(gappy, "mean", "auto", source)
+    assert complete.min() >= 0 and complete.max() <= 100
+    prepared, _ = Preparation.fit(complete, np.isnan(gappy), "mean")
+    assert prepared.limits[:, 0].tolist() == [0, 100]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["bounds", "decimal_resolution", "to_grid"]
+__all__ = ["bounds", "decimal_resolution", "support", "to_grid"]
 
 BOUND_SHARE = 0.02
 
@@ -43,6 +43,12 @@ def bounds(distinct: np.ndarray, shares: np.ndarray) -> tuple[float, float]:
     low = first if shares[0] > BOUND_SHARE else (0.0 if first >= 0 else -np.inf)
     high = last if shares[-1] > BOUND_SHARE else (0.0 if last <= 0 else np.inf)
     return low, high
+
+
+def support(values: np.ndarray) -> tuple[float, float]:
+    """The :func:`bounds` of the values of a channel, of any shape."""
+    distinct, counts = np.unique(values, return_counts=True)
+    return bounds(distinct, counts / counts.sum())
 
 
 def to_grid(values: np.ndarray, known: np.ndarray) -> np.ndarray:

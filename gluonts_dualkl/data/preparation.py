@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from gluonts.dataset.field_names import FieldName
 
-from gluonts_dualkl.data.grids import bounds, decimal_resolution
+from gluonts_dualkl.data.grids import decimal_resolution, support
 from gluonts_dualkl.data.scaling import scale_windows, unscale_windows
 from gluonts_dualkl.data.windows import Windows
 
@@ -109,10 +109,10 @@ class Preparation:
         resolution = np.zeros(len(varying))
         limits = np.full((2, len(varying)), [[-np.inf], [np.inf]])
         if scaling != "none":
-            for c, x in enumerate(np.moveaxis(values, 2, 0)):
-                distinct, counts = np.unique(x, return_counts=True)
-                resolution[c] = decimal_resolution(distinct)
-                limits[:, c] = bounds(distinct, counts / counts.sum())
+            for c in range(len(varying)):
+                known = values[:, :, c][~missing[:, :, c]]
+                resolution[c] = decimal_resolution(known)
+                limits[:, c] = support(known)
         kept = missing if missing.any() else missing[:0]
         prepared = cls(scaling, scales, varying, constants, resolution, limits, kept)
         return prepared, scaled[:, :, varying]

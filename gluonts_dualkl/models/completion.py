@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from gluonts_dualkl.data.grids import to_grid
+from gluonts_dualkl.data.grids import support, to_grid
 from gluonts_dualkl.data.missing import fill_missing
 from gluonts_dualkl.data.preparation import Preparation
 from gluonts_dualkl.data.scaling import scale_windows, unscale_windows
@@ -71,8 +71,8 @@ def complete_others(
 
 
 def _merged(values: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """Observed values, and drawn ones on the decimal grid of their channel."""
+    """Observed values, and drawn ones in the support that their channel shows."""
     for c in range(values.shape[2]):
         known = values[:, :, c][~np.isnan(values[:, :, c])]
-        drawn[:, :, c] = to_grid(drawn[:, :, c], known)
+        drawn[:, :, c] = to_grid(drawn[:, :, c], known).clip(*support(known))
     return np.where(np.isnan(values), drawn, values).astype(np.float32)
