@@ -217,8 +217,7 @@ class MarginalMap:
         step = self.resolution[:, None]
         x = torch.where(step > 0, step * torch.round(x / step.clamp(min=1e-300)), x)
         values = _by_series(x, z.shape)
-        for lower, upper, _, value in self.atoms.float().permute(1, 2, 0):
-            values = torch.where((lower < drawn) & (drawn <= upper), value, values)
+        values = self._with_atoms(values, drawn, 3)
         return values + 0.0  # no negative zeros
 
     def channel_scores(self, z: Tensor) -> Tensor:
@@ -233,9 +232,22 @@ class MarginalMap:
 
     def _gathered(self, y: Tensor) -> Tensor:
         """Channel scores ``(n, T, C)`` with those of an atom at its middle."""
-        for lower, upper, middle, _ in self.atoms.float().permute(1, 2, 0):
-            y = torch.where((lower < y) & (y <= upper), middle, y)
-        return y
+        return self._with_atoms(y, y, 2)
+
+    def _with_atoms(self, values: Tensor, y: Tensor, column: int) -> Tensor:
+        """``values`` ``(n, T, C)`` where scores ``y`` are no atom, else that column."""
+        number = self.atoms.shape[1]
+        if not number:
+            return values
+        atoms = self.atoms.float().contiguous()
+        flat = y.permute(2, 0, 1).reshape(y.shape[2], -1).contiguous()
+        lower, upper = atoms[:, :, 0], atoms[:, :, 1].contiguous()
+        place = torch.searchsorted(upper, flat).clamp(max=number - 1)
+        inside = (lower.gather(1, place) < flat) & (flat <= upper.gather(1, place))
+        found = atoms[:, :, column].gather(1, place)
+        shape = (y.shape[2], *y.shape[:2])
+        inside, found = (a.reshape(shape).permute(1, 2, 0) for a in (inside, found))
+        return torch.where(inside, found, values).contiguous()
 
     def _channel_scores(self, x: Tensor) -> Tensor:
         scores = _by_series(self._scores(_by_channel(x)), x.shape)
