@@ -28,6 +28,7 @@ from gluonts.gluonts_tqdm import tqdm
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import DDPStrategy
+from lightning_utilities.core import rank_zero
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from gluonts_dualkl.devices import StartMethod
@@ -90,7 +91,8 @@ class QuietDDP(DDPStrategy):
 
     def setup_environment(self) -> None:
         """Make this process one of the group."""
-        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+        # whichever package of Lightning was imported last has put its logger there
+        rank_zero.log.setLevel(logging.WARNING)
         super().setup_environment()
 
 
