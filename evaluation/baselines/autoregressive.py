@@ -36,8 +36,9 @@ class VARSimulation(UnitBaseline):
     Parameters
     ----------
     differences
-        See :class:`~gluonts_dualkl.evaluation.baselines.units.UnitBaseline`; a VAR
-        knows persistence, so levels are the default.
+        See :class:`~gluonts_dualkl.evaluation.baselines.units.UnitBaseline`. A VAR
+        knows persistence, so levels are the default, also where a search on three sets
+        preferred increments: those cannot return to a mean.
     order
         ``p``; by default of 1 to 4 by the criterion of Schwarz (1978).
     ridge
@@ -102,7 +103,7 @@ class VARResidualBootstrap(VARSimulation):
         Steps of a block of residuals; longer keeps clusters of volatility.
     """
 
-    block_length: int = 1
+    block_length: int = 4
     grid: ClassVar[Grid] = tuple(
         {"differences": taken, "block_length": steps}
         for taken in (False, True)

@@ -85,7 +85,7 @@ class TCopula(GaussianCopula):
         Degrees of freedom: small is heavy-tailed, large is the Gaussian copula.
     """
 
-    df: float = 8.0
+    df: float = 3.0
     grid: ClassVar[Grid] = tuple(
         {"differences": taken, "df": df} for taken in (False, True) for df in (3.0, 8.0)
     )
