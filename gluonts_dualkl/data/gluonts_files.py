@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pandas as pd
 import pyarrow as pa
 from gluonts.dataset.field_names import FieldName
@@ -234,11 +235,15 @@ def _to_json(value: Any) -> Any:
 
 
 def _floats_to_json(values: np.ndarray) -> Any:
-    out = values.astype(str).astype(np.float64).astype(object)
-    if not np.isfinite(values).all():
-        out[np.isnan(values)] = "NaN"
-        for number, text in _ENDLESS.items():
-            out[values == number] = text
+    # NumPy's cast of text to floats would swallow a Ctrl-C that comes meanwhile.
+    numbers = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("="))
+    digits = orjson.dumps(numbers, option=orjson.OPT_SERIALIZE_NUMPY)
+    if np.isfinite(values).all():
+        return orjson.loads(digits)
+    out = np.array(orjson.loads(digits), dtype=object)
+    out[np.isnan(values)] = "NaN"
+    for number, text in _ENDLESS.items():
+        out[values == number] = text
     return out.tolist()
 
 
