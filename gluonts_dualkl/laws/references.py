@@ -258,10 +258,14 @@ class Recombination:
         start, share, local = torch.rand(
             3, n, generator=generator, device=state.z.device
         )
-        first = (start**1.5 * (length - 1)).long()
+        first = self._first(start, length)
         stretch = 2 + (share * (1 + int(3 * self.mean_block))).long()
         last = torch.where(local < 0.5, first + stretch, length)
         return self._regrow(state, first, last, generator)
+
+    def _first(self, uniform: Tensor, length: int) -> Tensor:
+        """Where stretches to redraw begin, from uniform numbers, ``(n,)``."""
+        return (uniform**1.5 * (length - 1)).long()
 
     def _shifts(self, donors: Tensor, generator: torch.Generator) -> Tensor:
         """Shifts of first steps towards those of random neighbours, ``(n, C)``."""

@@ -102,8 +102,7 @@ class RecombinedRest(Recombination):
         state, _, _ = metropolis(
             self, self.model.log_tilt, states[best], num_steps, generator
         )
-        rows = self.model.rows
-        return state if rows is None else replace(state, donors=rows[state.donors])
+        return self.model.named(state)
 
     def given(
         self,
@@ -135,19 +134,10 @@ class RecombinedRest(Recombination):
         first = torch.full((n,), h, device=heads.device)
         return self._regrow(blank, first, torch.full_like(first, length), generator)[0]
 
-    def propose(
-        self, state: DonorPaths, generator: torch.Generator
-    ) -> tuple[DonorPaths, Tensor]:
-        """Redraw the rest after a random step, or a stretch, as for whole windows."""
-        n, length = state.donors.shape
-        start, share, local = torch.rand(
-            3, n, generator=generator, device=state.z.device
-        )
-        first = self.overlap + (start**1.5 * (length - self.overlap)).long()
-        first = first.clamp(max=length - 1)
-        stretch = 2 + (share * (1 + int(3 * self.mean_block))).long()
-        last = torch.where(local < 0.5, first + stretch, length)
-        return self._regrow(state, first, last, generator)
+    def _first(self, uniform: Tensor, length: int) -> Tensor:
+        """Where stretches begin, never in the head, ``(n,)``."""
+        first = self.overlap + (uniform**1.5 * (length - self.overlap)).long()
+        return first.clamp(max=length - 1)
 
     def _log_weights(
         self, predicted: Tensor, last: Tensor, current: Tensor, t: int

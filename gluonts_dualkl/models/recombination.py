@@ -151,10 +151,7 @@ class DualModel(PathModel):
         return {leg.name: leg.held_out_losses[-1] for leg in self.legs}
 
     def draw(
-        self,
-        num_samples: int,
-        num_steps: int,
-        generator: torch.Generator,
+        self, num_samples: int, num_steps: int, generator: torch.Generator
     ) -> DonorPaths:
         """Independent chains: the best of a few recombinations by weight, then a walk.
 
@@ -172,7 +169,7 @@ class DualModel(PathModel):
         state, _, _ = metropolis(
             self.reference, self.log_tilt, state, num_steps, generator
         )
-        return self._named(state)
+        return self.named(state)
 
     def conditioned(self, rows: Tensor) -> DualModel:
         """The model with training series ``rows`` ``(m,)`` as the only donors.
@@ -184,7 +181,7 @@ class DualModel(PathModel):
         """
         return replace(self, rows=rows)
 
-    def _named(self, state: DonorPaths) -> DonorPaths:
+    def named(self, state: DonorPaths) -> DonorPaths:
         """A state of the reference with donors counted among all training series."""
         if self.rows is None:
             return state
@@ -204,7 +201,7 @@ class DualModel(PathModel):
                 state = new
                 states.append(new)
                 steps.append(step)
-        return self._named(DonorPaths.cat(states)), np.array(steps)
+        return self.named(DonorPaths.cat(states)), np.array(steps)
 
     def facts(self) -> dict[str, Any]:
         """Mean stay and what is plain about the legs."""
