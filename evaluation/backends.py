@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["BACKENDS", "check_backend", "running_backend"]
+__all__ = ["BACKENDS", "check_backend", "one_thread", "running_backend"]
 
 BACKENDS = ("loky", "dask", "ray")
 
@@ -47,6 +47,17 @@ def running_backend(
     check_backend(backend, jobs, scheduler)
     start = {"loky": _loky, "dask": _dask, "ray": _ray}[backend]
     with start(jobs, scheduler):
+        yield
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Arithmetic on one thread, so that results do not depend on cores or jobs."""
+    from threadpoolctl import threadpool_limits
+
+    from gluonts_dualkl.threads import single_threaded
+
+    with threadpool_limits(1), single_threaded():
         yield
 
 

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gluonts_dualkl.data.destinations import atomic_path
+from gluonts_dualkl.evaluation.backends import one_thread
 
 __all__ = [
     "COLUMNS",
@@ -128,11 +129,11 @@ def run_cell(
     failure = ""
     scores = _NO_SCORES
     try:
-        with _one_thread(), _peak_memory(cost):
+        with one_thread(), _peak_memory(cost):
             synthetic = _draw(cell, train, held_out, cost)
         if cell.samples is not None:
             keep_windows(cell.samples, synthetic)
-        with _one_thread():
+        with one_thread():
             scores = _score(cell, train, held_out, synthetic, score)
     except Exception as error:
         failure = _failure(error)
@@ -254,16 +255,6 @@ def versions() -> str:
         except metadata.PackageNotFoundError:
             continue
     return json.dumps(found)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    from threadpoolctl import threadpool_limits
-
-    from gluonts_dualkl.threads import single_threaded
-
-    with threadpool_limits(1), single_threaded():
-        yield
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from gluonts_dualkl.data.files import read_dataset
-from gluonts_dualkl.data.windows import cut_windows
+from gluonts_dualkl.data.windows import cut_windows, item_of
 from gluonts_dualkl.evaluation.datasets import (
     EXAMPLES,
     example_arrays,
@@ -145,7 +145,7 @@ def _read_table(path: Path, length: int | None, seed: int) -> Pair:
     whole = np.isfinite(cut.values).all((1, 2))
     windows = cut.values[whole]
     names = [name for name, kept in zip(cut.item_ids, whole, strict=True) if kept]
-    items = np.array([name.rsplit("#", 1)[0] for name in names])
+    items = np.array([item_of(name) for name in names])
     unique = np.unique(items)
     if len(unique) >= _PANEL:
         held = split_items(unique, seed=seed)[1]

@@ -32,12 +32,20 @@ from collections.abc import Callable
 from multiprocessing import get_all_start_methods
 from typing import Literal, TypeVar
 
+import numpy as np
 import torch
 from gluonts.gluonts_tqdm import tqdm
 
 from gluonts_dualkl.threads import single_threaded
 
-__all__ = ["ACCELERATORS", "STRATEGIES", "StartMethod", "resolve_device", "spread"]
+__all__ = [
+    "ACCELERATORS",
+    "STRATEGIES",
+    "StartMethod",
+    "resolve_device",
+    "seeded_generator",
+    "spread",
+]
 
 ACCELERATORS = ("auto", "cpu", "cuda")
 
@@ -56,6 +64,12 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
     if device is None or str(device) == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(device)
+
+
+def seeded_generator(device: torch.device, seed: int, number: int) -> torch.Generator:
+    """Source of randomness of part ``number``, a fit or a block, under ``seed``."""
+    state = np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0]
+    return torch.Generator(device).manual_seed(int(state >> np.uint64(1)))
 
 
 def spread(

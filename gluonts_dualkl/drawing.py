@@ -19,6 +19,7 @@ from gluonts.dataset.field_names import FieldName
 
 from gluonts_dualkl.data.preparation import DYNAMIC, Preparation
 from gluonts_dualkl.data.windows import Windows
+from gluonts_dualkl.devices import seeded_generator
 from gluonts_dualkl.models.base import PathModel
 from gluonts_dualkl.models.chaining import chain, default_overlap
 from gluonts_dualkl.models.phases import Phases
@@ -26,17 +27,11 @@ from gluonts_dualkl.request import Request
 from gluonts_dualkl.threads import single_threaded
 from gluonts_dualkl.types import DataEntry
 
-__all__ = ["BLOCK", "Drawing", "block_generator", "majority"]
+__all__ = ["BLOCK", "Drawing", "majority"]
 
 logger = logging.getLogger(__name__)
 
 BLOCK = 256
-
-
-def block_generator(device: torch.device, seed: int, block: int) -> torch.Generator:
-    """Source of the draws of one block."""
-    state = np.random.SeedSequence([seed, block]).generate_state(1, np.uint64)[0]
-    return torch.Generator(device).manual_seed(int(state >> np.uint64(1)))
 
 
 def majority(donors: torch.Tensor) -> np.ndarray:
@@ -81,7 +76,7 @@ class Drawing:
         device = self.model.train.device
         model = self._asked(request)
         for block in range(-(-request.num_series // BLOCK)):
-            generator = block_generator(device, request.seed, block)
+            generator = seeded_generator(device, request.seed, block)
             with single_threaded():
                 values, donors = self._block(model, request.length, generator)
             left = request.num_series - block * BLOCK

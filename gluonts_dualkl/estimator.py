@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
@@ -18,10 +18,17 @@ from gluonts_dualkl.analysis.divergence import (
     optimism,
     warn_above_ceiling,
 )
+from gluonts_dualkl.data.frequencies import step_number
 from gluonts_dualkl.data.preparation import Preparation, join_dynamic
 from gluonts_dualkl.data.scaling import SCALINGS
-from gluonts_dualkl.data.windows import SHORT, Windows, cut_windows, with_values
-from gluonts_dualkl.devices import STRATEGIES, resolve_device, spread
+from gluonts_dualkl.data.windows import (
+    SHORT,
+    Windows,
+    cut_windows,
+    item_of,
+    with_values,
+)
+from gluonts_dualkl.devices import STRATEGIES, resolve_device, seeded_generator, spread
 from gluonts_dualkl.generator import DualKLGenerator
 from gluonts_dualkl.laws.marginals import KINDS
 from gluonts_dualkl.models.base import PathModel
@@ -184,10 +191,10 @@ class DualKLEstimator(Estimator):
             For data that cannot be used; the message says which and how to mend them.
         """
         windows, preparation, values, joined = self._read(training_data)
-        items = [name.rsplit("#", 1)[0] for name in windows.item_ids]
+        items = [item_of(name) for name in windows.item_ids]
         folds = fold_labels(items, self.num_folds, self.seed)
-        starts = [start.ordinal // start.freq.n for start in windows.starts]
-        train = fold_training(folds, items, starts, windows.length)
+        starts = [step_number(start) for start in windows.starts]
+        train = fold_training(folds, self.num_folds, items, starts, windows.length)
         *crossed, model = spread(
             partial(_fit_fold, self, values, folds, train),
             self.num_folds + 1,
@@ -236,7 +243,8 @@ class DualKLEstimator(Estimator):
         device
             Where to compute; by default that of the estimator.
         """
-        generator = self._seeded(fold, device or resolve_device(self.device))
+        device = device or resolve_device(self.device)
+        generator = seeded_generator(device, self.seed, fold)
         settings = self.path_settings
         if self.path == "recombination":
             settings = {
@@ -268,7 +276,8 @@ class DualKLEstimator(Estimator):
         joined = 0
         if self.dynamic_features == "model":
             windows, joined = join_dynamic(windows)
-        generator = self._seeded(self.num_folds + 1, torch.device("cpu"))
+        number = self.num_folds + 1
+        generator = seeded_generator(torch.device("cpu"), self.seed, number)
         with single_threaded():
             complete = complete_training(
                 windows.values, self.scaling, self.marginals, generator
@@ -276,11 +285,6 @@ class DualKLEstimator(Estimator):
         missing = np.isnan(windows.values)
         preparation, values = Preparation.fit(complete, missing, self.scaling)
         return with_values(windows, complete), preparation, values, joined
-
-    def _seeded(self, number: int, device: torch.device) -> torch.Generator:
-        entropy = np.random.SeedSequence([self.seed, number])
-        state = int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1))
-        return torch.Generator(device).manual_seed(state)
 
     def _check_names(self, windows: Windows) -> None:
         names = self.channel_names
@@ -300,12 +304,12 @@ def _fit_fold(
     device: torch.device,
 ) -> Any:
     """Ratios and optimism of held-out series; after the last fold the whole model."""
-    held = folds == fold
-    model = estimator.fit_model(values[train[min(fold, len(train) - 1)]], fold, device)
-    if fold == estimator.num_folds:
-        return model
-    if not held.any():
+    held, whole = folds == fold, fold == estimator.num_folds
+    if not (whole or held.any()):
         return {}, 0.0
+    model = estimator.fit_model(values[train[fold]], fold, device)
+    if whole:
+        return model
     found = held_out_ratios(model, values[held])
     return found, optimism(model, found)
 
@@ -326,8 +330,7 @@ def _check_windows(windows: Windows, length: int) -> None:
 
 
 def _check_path(path: str, settings: dict[str, Any]) -> None:
-    if path not in MODELS:
-        raise ValueError(f"path is {path!r}; choose from {', '.join(MODELS)}.")
+    _check_choice("path", path, MODELS)
     if path == "recombination":
         allowed: list[str] = []
     else:
@@ -343,7 +346,7 @@ def _check_path(path: str, settings: dict[str, Any]) -> None:
             )
 
 
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+def _check_choice(name: str, value: str, choices: Collection[str]) -> None:
     if value not in choices:
         raise ValueError(f"{name} is {value!r}; choose from {', '.join(choices)}.")
 

@@ -19,9 +19,9 @@ from gluonts_dualkl.analysis.dual_space import dual_features, embed
 from gluonts_dualkl.data.conditions import Condition
 from gluonts_dualkl.data.preparation import DYNAMIC, Preparation, join_dynamic
 from gluonts_dualkl.data.windows import Windows, cut_windows
-from gluonts_dualkl.devices import resolve_device
-from gluonts_dualkl.drawing import BLOCK, Drawing, block_generator, majority
-from gluonts_dualkl.models.base import PathModel
+from gluonts_dualkl.devices import resolve_device, seeded_generator
+from gluonts_dualkl.drawing import BLOCK, Drawing, majority
+from gluonts_dualkl.models.base import PathModel, sum_legs
 from gluonts_dualkl.models.completion import complete_others
 from gluonts_dualkl.request import Request
 from gluonts_dualkl.serialization import load_generator, save_generator
@@ -209,7 +209,7 @@ class DualKLGenerator:
         their cross-fitted levels.
         """
         ratios = self.model.log_ratio(self.read_values(dataset))
-        return torch.stack(list(ratios.values())).sum(0).cpu().numpy()
+        return sum_legs(ratios).cpu().numpy()
 
     def divergence(self) -> Divergence:
         """Held-out estimate of ``KL(P || Q)``, the total correlation, nats.
@@ -233,12 +233,12 @@ class DualKLGenerator:
         if num_steps < 1:
             raise ValueError(f"num_steps is {num_steps}; ask for at least one step.")
         states, steps = self.model.walk(
-            num_steps, block_generator(self.device, seed, 0)
+            num_steps, seeded_generator(self.device, seed, 0)
         )
         ratios = self.model.log_ratio_of_scores(states.z)
         return Walk(
             values=self._drawing.original(states.z, majority(states.donors)),
-            levels=torch.stack(list(ratios.values())).sum(0).cpu().numpy(),
+            levels=sum_legs(ratios).cpu().numpy(),
             steps=steps,
             donors=states.donors.cpu().numpy(),
         )

@@ -103,7 +103,7 @@ def test_windows_beside_the_held_out_ones_are_left_out():
     starts = list(range(0, 100, 2)) * 2
     items = ["a"] * 50 + ["b"] * 50
     folds = fold_labels(items, 5, seed=0)
-    train = fold_training(folds, items, starts, length=6)
+    train = fold_training(folds, 5, items, starts, length=6)
     assert train.shape == (6, 100)
     assert train[5].all()
     for fold in range(5):
@@ -119,13 +119,22 @@ def test_windows_beside_the_held_out_ones_are_left_out():
 def test_whole_items_leave_nothing_out():
     items = [str(k // 4) for k in range(80)]
     folds = fold_labels(items, 5, seed=0)
-    train = fold_training(folds, items, [0, 1, 2, 3] * 20, length=6)
+    train = fold_training(folds, 5, items, [0, 1, 2, 3] * 20, length=6)
     for fold in range(5):
         np.testing.assert_array_equal(train[fold], folds != fold)
 
 
+def test_an_empty_fold_leaves_nothing_out():
+    items = [str(k // 2) for k in range(8)]
+    folds = np.array([0, 0, 2, 2, 0, 0, 2, 2])
+    train = fold_training(folds, 4, items, [0, 1] * 4, length=2)
+    assert train.shape == (5, 8)
+    np.testing.assert_array_equal(train[0], folds != 0)
+    assert train[[1, 3, 4]].all()
+
+
 def test_too_much_overlap_is_allowed_and_said(caplog):
     folds = fold_labels(["a"] * 25, 5, seed=0)
-    train = fold_training(folds, ["a"] * 25, list(range(25)), length=24)
+    train = fold_training(folds, 5, ["a"] * 25, list(range(25)), length=24)
     assert "windows overlap so much" in caplog.text
     np.testing.assert_array_equal(train[0], folds != 0)

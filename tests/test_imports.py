@@ -18,7 +18,6 @@ LEVELS = [
         "data.grids",
         "data.timestamps",
         "laws.knots",
-        "models.phases",
         "data.scaling",
         "walks.resampling",
         "analysis.modes",
@@ -42,6 +41,7 @@ LEVELS = [
         "critics.objectives",
         "laws.partitions",
         "analysis.group_divergence",
+        "models.phases",
         "walks.langevin",
     },
     {

@@ -48,6 +48,7 @@ from gluonts_dualkl.evaluation.metrics.privacy import (
     nearest_neighbour_ratio,
 )
 from gluonts_dualkl.generator import DualKLGenerator
+from gluonts_dualkl.models.base import sum_legs
 from gluonts_dualkl.walks.gradient_walk import GradientWalk
 from gluonts_dualkl.walks.guards import NeighbourGuard
 from gluonts_dualkl.walks.langevin import (
@@ -247,7 +248,7 @@ def learned(channels: int, seeds: Sequence[int]) -> tuple[list[Row], list[Traine
 def _level(generator: DualKLGenerator) -> Callable[[Tensor], Tensor]:
     """The dual function ``s = log p/q`` of a generator, of normal scores."""
     model = generator.model
-    return lambda z: torch.stack(list(model.log_ratio_of_scores(z).values())).sum(0)
+    return lambda z: sum_legs(model.log_ratio_of_scores(z))
 
 
 def _independent(z: Tensor, seed: int) -> Tensor:

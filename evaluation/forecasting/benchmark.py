@@ -24,7 +24,11 @@ import pyarrow.parquet as pq
 from joblib import Parallel, delayed
 
 from gluonts_dualkl.data.destinations import atomic_path
-from gluonts_dualkl.evaluation.backends import check_backend, running_backend
+from gluonts_dualkl.evaluation.backends import (
+    check_backend,
+    one_thread,
+    running_backend,
+)
 from gluonts_dualkl.evaluation.cell import fingerprint, read_cell
 from gluonts_dualkl.evaluation.forecasting.arms import (
     ARMS,
@@ -33,11 +37,7 @@ from gluonts_dualkl.evaluation.forecasting.arms import (
     check_ratios,
     draw_study,
 )
-from gluonts_dualkl.evaluation.forecasting.fitting import (
-    check_horizon,
-    check_windows,
-    one_thread,
-)
+from gluonts_dualkl.evaluation.forecasting.fitting import check_horizon, check_windows
 from gluonts_dualkl.evaluation.forecasting.forecasters import (
     FORECASTERS,
     Forecaster,

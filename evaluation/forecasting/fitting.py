@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from gluonts_dualkl.evaluation.forecasting.arms import Study
 from gluonts_dualkl.evaluation.forecasting.forecasters import Forecaster
 from gluonts_dualkl.evaluation.forecasting.scores import ErrorScale, score_forecasts
-from gluonts_dualkl.threads import single_threaded
 
-__all__ = ["check_horizon", "check_windows", "fit_and_score", "one_thread"]
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Arithmetic on one thread, so that results do not depend on cores or jobs."""
-    with threadpool_limits(1), single_threaded():
-        yield
+__all__ = ["check_horizon", "check_windows", "fit_and_score"]
 
 
 def fit_and_score(

@@ -14,13 +14,12 @@ import numpy as np
 import torch
 
 from gluonts_dualkl.devices import resolve_device
+from gluonts_dualkl.estimator import MIN_SERIES
 from gluonts_dualkl.evaluation.baselines import Baseline
 from gluonts_dualkl.models.recombination import DualModel
 from gluonts_dualkl.threads import single_threaded
 
-__all__ = ["LEAST_SERIES", "DualKLDraws"]
-
-LEAST_SERIES = 20
+__all__ = ["DualKLDraws"]
 
 
 @dataclass(eq=False)
@@ -45,10 +44,10 @@ class DualKLDraws(Baseline):
     device: str = "cpu"
 
     def _fit(self, windows: np.ndarray, validation: np.ndarray | None) -> None:
-        if len(windows) < LEAST_SERIES:
+        if len(windows) < MIN_SERIES:
             raise ValueError(
                 f"windows: {len(windows)}, but dualkl learns from at least "
-                f"{LEAST_SERIES}; give more series"
+                f"{MIN_SERIES}; give more series"
             )
         self._varies = np.ptp(windows, axis=(0, 1)) > 0
         if not self._varies.any():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from gluonts_dualkl.estimator import MIN_SERIES
 from gluonts_dualkl.evaluation.baselines import Baseline
 from gluonts_dualkl.evaluation.forecasting.arms import Ratios, Study, check_ratios
 from gluonts_dualkl.evaluation.forecasting.fitting import (
@@ -19,7 +20,6 @@ from gluonts_dualkl.evaluation.forecasting.forecasters import (
     Forecaster,
     make_forecaster,
 )
-from gluonts_dualkl.evaluation.forecasting.ours import LEAST_SERIES
 from gluonts_dualkl.evaluation.forecasting.scores import METRICS
 
 __all__ = ["RatioChoice", "choose_ratio"]
@@ -156,7 +156,7 @@ def _check_folds(num: int, num_folds: int, share: float, generator: str) -> None
     """Refuse data of which a fold leaves the generator too little."""
     if not 0 < share < 1:
         raise ValueError(f"validation_share: {share}, expected 0 to 1")
-    least = LEAST_SERIES if generator == "dualkl" else _LEAST
+    least = MIN_SERIES if generator == "dualkl" else _LEAST
 
     def left(total: int) -> int:
         outside = total - -(-total // num_folds)

@@ -15,7 +15,11 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
-from gluonts_dualkl.evaluation.backends import check_backend, running_backend
+from gluonts_dualkl.evaluation.backends import (
+    check_backend,
+    one_thread,
+    running_backend,
+)
 from gluonts_dualkl.evaluation.baselines import Baseline
 from gluonts_dualkl.evaluation.forecasting.arms import (
     ALONE,
@@ -31,7 +35,6 @@ from gluonts_dualkl.evaluation.forecasting.fitting import (
     check_horizon,
     check_windows,
     fit_and_score,
-    one_thread,
 )
 from gluonts_dualkl.evaluation.forecasting.forecasters import (
     Forecaster,

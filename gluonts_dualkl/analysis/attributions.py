@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from gluonts_dualkl.laws.gaussian import CausalGaussian
-from gluonts_dualkl.models.base import PathModel
+from gluonts_dualkl.models.base import PathModel, sum_legs
 from gluonts_dualkl.models.recombination import DualModel
 
 __all__ = [
@@ -102,7 +102,7 @@ def _gradient(log_ratio: LogRatio, z: Tensor) -> Tensor:
 def _total(score: Tensor | dict[str, Tensor]) -> Tensor:
     """The sum of the legs, ``(n,)``."""
     if isinstance(score, dict):
-        return torch.stack([part.double() for part in score.values()]).sum(0)
+        return sum_legs({leg: nats.double() for leg, nats in score.items()})
     return score
 
 

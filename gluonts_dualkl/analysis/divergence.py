@@ -18,10 +18,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from scipy.stats import norm
 
-from gluonts_dualkl.models.base import PathModel
+from gluonts_dualkl.models.base import PathModel, sum_legs
 from gluonts_dualkl.types import Divergence
 
 __all__ = [
@@ -60,18 +59,25 @@ def fold_labels(items: Sequence[str], num_folds: int, seed: int) -> np.ndarray:
 
 
 def fold_training(
-    folds: np.ndarray, items: Sequence[str], starts: Sequence[int], length: int
+    folds: np.ndarray,
+    num_folds: int,
+    items: Sequence[str],
+    starts: Sequence[int],
+    length: int,
 ) -> np.ndarray:
     """Windows that the fit of each fold may learn from, ``(num_folds + 1, N)``.
 
-    Those that neither belong to the fold nor share a step with a window of it; in the
-    last row all. Where this leaves a fold less than half of the other windows, because
-    windows overlap too much for their number, the overlap is allowed with a warning.
+    Those that neither belong to the fold nor share a step with a window of it; all for
+    an empty fold and in the last row. Where this leaves a fold less than half of the
+    other windows, because windows overlap too much for their number, the overlap is
+    allowed with a warning.
 
     Parameters
     ----------
     folds
         Fold of every window, ``(N,)``.
+    num_folds
+        Number of folds.
     items
         Item that each window was cut from.
     starts
@@ -83,8 +89,8 @@ def fold_training(
     # steps of different items lie too far apart to overlap
     begin = np.asarray(starts, np.int64) - min(starts)
     begin = begin + index * (begin.max() + 2 * length)
-    rows = []
-    for fold in range(folds.max() + 1):
+    train = np.ones((num_folds + 1, len(folds)), bool)
+    for fold in np.unique(folds):
         held = folds == fold
         known = np.sort(begin[held])
         place = np.searchsorted(known, begin)
@@ -97,8 +103,8 @@ def fold_training(
                 "held-out nats read too high; train with a larger stride"
             )
             apart = ~held
-        rows.append(apart)
-    return np.array([*rows, np.ones(len(folds), bool)])
+        train[fold] = apart
+    return train
 
 
 def held_out_ratios(model: PathModel, values: np.ndarray) -> dict[str, np.ndarray]:
@@ -114,8 +120,7 @@ def held_out_ratios(model: PathModel, values: np.ndarray) -> dict[str, np.ndarra
 
 def optimism(model: PathModel, held_out: dict[str, np.ndarray]) -> float:
     """Mean log-ratio of the model's training series less that of others, nats."""
-    own = model.log_ratio_of_scores(model.train)
-    inside = float(torch.stack(list(own.values())).sum(0).mean())
+    inside = float(sum_legs(model.log_ratio_of_scores(model.train)).mean())
     outside = sum(
         float(score.mean()) for name, score in held_out.items() if name != INTEGRATED
     )

@@ -30,6 +30,7 @@ from gluonts_dualkl.analysis.attributions import (
     smooth_log_ratio,
 )
 from gluonts_dualkl.laws.gaussian import CausalGaussian
+from gluonts_dualkl.models.base import sum_legs
 from gluonts_dualkl.types import DualSpace
 
 if TYPE_CHECKING:
@@ -308,13 +309,12 @@ def explain(
     smooth, device = smooth_log_ratio(model), model.train.device
 
     def learned(scores: Tensor) -> Tensor:
-        total = torch.stack(list(smooth(scores).values())).sum(0)
-        return total - model.gaussian.log_ratio(scores)
+        return sum_legs(smooth(scores)) - model.gaussian.log_ratio(scores)
 
     draw = torch.Generator(device).manual_seed(seed)
     rest, baseline = innovation_attribution(learned, model.gaussian, z, draw)
     carried = causal_nats(model.gaussian, z) + rest
-    levels = torch.stack(list(ratios.values())).sum(0)
+    levels = sum_legs(ratios)
     pixels = np.zeros(x.shape)
     first = x.shape[1] - z.shape[1]  # returns have no first step
     pixels[:, first:, preparation.varying] = carried.cpu().numpy()

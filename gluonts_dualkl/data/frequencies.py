@@ -28,6 +28,7 @@ __all__ = [
     "infer_freq",
     "period_timestamps",
     "same_freq",
+    "step_number",
     "to_naive",
 ]
 
@@ -141,6 +142,11 @@ def from_ordinals(ordinals: Iterable[int], freq: str) -> tuple[pd.Period, ...]:
     """Periods of ``freq`` by their ordinals: the inverse of ``Period.ordinal``."""
     with _quiet():
         return tuple(pd.Period(ordinal=n, freq=freq) for n in ordinals)
+
+
+def step_number(period: pd.Period) -> int:
+    """Number of a period, counted in steps of its frequency."""
+    return period.ordinal // period.freq.n
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import logging
 import numpy as np
 import pandas as pd
 
-from gluonts_dualkl.data.grids import decimal_resolution
+from gluonts_dualkl.data.grids import to_grid
 
 __all__ = ["fill_missing", "interpolate_missing"]
 
@@ -64,9 +64,8 @@ def interpolate_missing(values: np.ndarray) -> np.ndarray:
         pooled = pd.DataFrame(_step_means(filled)).interpolate(limit_direction="both")
         filled = np.where(empty, pooled.to_numpy(), filled)
     for c in range(channels):
-        step = decimal_resolution(values[:, :, c][~missing[:, :, c]])
-        if step:
-            filled[:, :, c] = step * np.round(filled[:, :, c] / step)
+        known = values[:, :, c][~missing[:, :, c]]
+        filled[:, :, c] = to_grid(filled[:, :, c], known)
     return filled.astype(np.float32)
 
 

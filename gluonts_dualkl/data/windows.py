@@ -37,6 +37,7 @@ __all__ = [
     "dataset_from_frame",
     "dataset_to_array",
     "dataset_to_frame",
+    "item_of",
     "with_values",
 ]
 
@@ -340,6 +341,11 @@ def _check_observed(values: np.ndarray, num_windows: int) -> None:
         f"channel {empty[0]} holds no observed value in any series (all NaN); "
         "drop the channel or fill it."
     )
+
+
+def item_of(name: str) -> str:
+    """The item that the window ``"<item>"`` or ``"<item>#<k>"`` was cut from."""
+    return name.rsplit("#", 1)[0]
 
 
 def with_values(windows: Windows, values: np.ndarray) -> Windows:

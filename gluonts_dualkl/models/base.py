@@ -22,7 +22,7 @@ from gluonts_dualkl.laws.gaussian import CausalGaussian
 from gluonts_dualkl.laws.marginals import MarginalMap
 from gluonts_dualkl.laws.references import State
 
-__all__ = ["CopyGuard", "Draws", "PathModel", "copy_distance"]
+__all__ = ["CopyGuard", "Draws", "PathModel", "copy_distance", "sum_legs"]
 
 COPY_QUANTILE = 0.03
 BLOCK_NUMBERS = 16_000_000
@@ -146,6 +146,11 @@ class PathModel(ABC):
         cls, shared: dict[str, Any], facts: dict[str, Any], tensors: dict[str, Any]
     ) -> PathModel:
         """The model again, from the attributes of this class, facts and tensors."""
+
+
+def sum_legs(ratios: dict[str, Tensor]) -> Tensor:
+    """The log-ratio of a whole path, ``(n,)``, from those of its legs."""
+    return torch.stack(list(ratios.values())).sum(0)
 
 
 class CopyGuard:

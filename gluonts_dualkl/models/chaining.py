@@ -36,7 +36,7 @@ from torch import Tensor
 
 from gluonts_dualkl.laws.marginals import MarginalMap
 from gluonts_dualkl.laws.references import DonorPaths, Recombination
-from gluonts_dualkl.models.base import Draws, PathModel
+from gluonts_dualkl.models.base import Draws, PathModel, sum_legs
 from gluonts_dualkl.models.phases import Phases, default_overlap
 from gluonts_dualkl.models.recombination import DualModel
 from gluonts_dualkl.walks.samplers import metropolis
@@ -243,8 +243,8 @@ class KrigedRest:
 
     def _beyond_gaussian(self, z: Tensor) -> Tensor:
         """The dual function of all legs but the Gaussian one, ``(n,)``, nats."""
-        ratios = torch.stack(list(self.model.log_ratio_of_scores(z).values())).sum(0)
-        return (ratios - self.model.gaussian.log_ratio(z)).float()
+        ratio = sum_legs(self.model.log_ratio_of_scores(z))
+        return (ratio - self.model.gaussian.log_ratio(z)).float()
 
 
 def chain(

@@ -12,6 +12,9 @@ import torch
 from gluonts.time_feature import get_seasonality
 from torch import Tensor
 
+from gluonts_dualkl.data.frequencies import step_number
+from gluonts_dualkl.data.windows import item_of
+
 __all__ = ["Phases", "default_overlap"]
 
 logger = logging.getLogger(__name__)
@@ -52,7 +55,7 @@ class Phases:
             season = get_seasonality(starts[0].freqstr)
         if season < 2:
             return None
-        steps = torch.tensor([p.ordinal // p.freq.n for p in starts], device=device)
+        steps = torch.tensor([step_number(p) for p in starts], device=device)
         return cls(steps % season, int(season))
 
     def like(self, phase: Tensor) -> Tensor:
@@ -103,8 +106,7 @@ def default_overlap(
     origin: dict[str, int] = {}
     stride = 0
     for start, name in zip(starts, item_ids, strict=True):
-        step = start.ordinal // start.freq.n
-        item = name.rsplit("#", 1)[0]
+        step, item = step_number(start), item_of(name)
         stride = math.gcd(stride, step - origin.setdefault(item, step))
     if 0 < stride < length:
         return length - max(stride, length // 2 // stride * stride)
