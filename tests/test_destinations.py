@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from entry_files import leftovers
 
 from gluonts_dualkl.data.destinations import atomic_path, check_destination
 
@@ -15,10 +16,6 @@ with atomic_path(sys.argv[1]) as path:
     path.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
 """
-
-
-def leftovers(folder):
-    return sorted(p.name for p in folder.iterdir())
 
 
 class TestCheckDestination:
