@@ -76,7 +76,7 @@ def judge_files(
         folder.mkdir()
         scores.to_parquet(folder / SCORES, index=False)
         scores.to_csv(folder / "scores.csv", index=False)
-        from gluonts_dualkl.evaluation.report import write_scores_page
+        from gluonts_dualkl.evaluation.reporting.report import write_scores_page
 
         write_scores_page(
             scores,

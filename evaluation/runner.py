@@ -167,7 +167,7 @@ def _installed(names: Sequence[str]) -> list[str]:
 
 def write_page(table: pd.DataFrame, out: str | Path) -> Path:
     """Write the report of a results folder to its ``index.html``."""
-    from gluonts_dualkl.evaluation.report import write_report
+    from gluonts_dualkl.evaluation.reporting.report import write_report
 
     folder = Path(out).expanduser()
     with atomic_path(folder / PAGE, force=True) as temporary:

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 
 from gluonts_dualkl.evaluation import evaluate_generator
-from gluonts_dualkl.evaluation import report_words as words
 from gluonts_dualkl.evaluation.metrics import METRICS, by_name
 from gluonts_dualkl.evaluation.oracles import training_copies
-from gluonts_dualkl.evaluation.report import write_report, write_scores_page
-from gluonts_dualkl.evaluation.report_benchmark import Benchmark
-from gluonts_dualkl.evaluation.report_gallery import short_names
-from gluonts_dualkl.evaluation.report_novelty import real_band
-from gluonts_dualkl.evaluation.report_tables import strip
+from gluonts_dualkl.evaluation.reporting import words
+from gluonts_dualkl.evaluation.reporting.benchmark import Benchmark
+from gluonts_dualkl.evaluation.reporting.gallery import short_names
+from gluonts_dualkl.evaluation.reporting.novelty import real_band
+from gluonts_dualkl.evaluation.reporting.report import write_report, write_scores_page
+from gluonts_dualkl.evaluation.reporting.tables import strip
 
 QUICK = [
     by_name(name)

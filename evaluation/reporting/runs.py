@@ -7,9 +7,9 @@ import json
 import pandas as pd
 
 from gluonts_dualkl.evaluation import pages
-from gluonts_dualkl.evaluation import report_words as words
 from gluonts_dualkl.evaluation.pages import Html
-from gluonts_dualkl.evaluation.report_ranks import (
+from gluonts_dualkl.evaluation.reporting import words
+from gluonts_dualkl.evaluation.reporting.ranks import (
     costs,
     failures,
     metric_names,

@@ -16,19 +16,19 @@ import pandas as pd
 
 from gluonts_dualkl import __version__
 from gluonts_dualkl.evaluation import pages
-from gluonts_dualkl.evaluation import report_words as words
 from gluonts_dualkl.evaluation.inputs import as_sets
-from gluonts_dualkl.evaluation.report_benchmark import Benchmark
-from gluonts_dualkl.evaluation.report_gallery import sample_sections, series_sections
-from gluonts_dualkl.evaluation.report_map import draw_novelty
-from gluonts_dualkl.evaluation.report_novelty import scores_panel, table_panel
-from gluonts_dualkl.evaluation.report_ranks import COLUMNS, metric_names
-from gluonts_dualkl.evaluation.report_runs import (
+from gluonts_dualkl.evaluation.reporting import words
+from gluonts_dualkl.evaluation.reporting.benchmark import Benchmark
+from gluonts_dualkl.evaluation.reporting.gallery import sample_sections, series_sections
+from gluonts_dualkl.evaluation.reporting.novelty import scores_panel, table_panel
+from gluonts_dualkl.evaluation.reporting.plane import draw_novelty
+from gluonts_dualkl.evaluation.reporting.ranks import COLUMNS, metric_names
+from gluonts_dualkl.evaluation.reporting.runs import (
     cost_section,
     failure_section,
     settings_section,
 )
-from gluonts_dualkl.evaluation.report_tables import metric_notes, metric_tables
+from gluonts_dualkl.evaluation.reporting.tables import metric_notes, metric_tables
 
 __all__ = ["write_report", "write_scores_page"]
 

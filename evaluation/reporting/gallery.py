@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 import numpy as np
 
-from gluonts_dualkl.evaluation import report_pictures as drawn
 from gluonts_dualkl.evaluation.pages import figure, paragraph, png, section
-from gluonts_dualkl.evaluation.report_words import join, plain, title
+from gluonts_dualkl.evaluation.reporting import pictures as drawn
+from gluonts_dualkl.evaluation.reporting.words import join, plain, title
 from gluonts_dualkl.plotting import pictures
 
 __all__ = ["sample_sections", "series_sections", "short_names"]

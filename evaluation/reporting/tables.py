@@ -9,7 +9,6 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from gluonts_dualkl.evaluation import report_words as words
 from gluonts_dualkl.evaluation.pages import (
     Html,
     details,
@@ -18,6 +17,7 @@ from gluonts_dualkl.evaluation.pages import (
     table,
     two_lines,
 )
+from gluonts_dualkl.evaluation.reporting import words
 
 _MARKUP = re.compile(r":\w+:(?=`)|`")
 

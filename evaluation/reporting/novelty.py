@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from gluonts_dualkl.evaluation import report_words as words
 from gluonts_dualkl.evaluation.metrics import information, privacy
 from gluonts_dualkl.evaluation.metrics._common import distances, flat
 from gluonts_dualkl.evaluation.oracles import ORACLES
 from gluonts_dualkl.evaluation.protocol import fidelity_at_novelty
-from gluonts_dualkl.evaluation.report_map import Panel, Point, styles
-from gluonts_dualkl.evaluation.report_ranks import JUDGES, Cell, is_oracle
+from gluonts_dualkl.evaluation.reporting import words
+from gluonts_dualkl.evaluation.reporting.plane import Panel, Point, styles
+from gluonts_dualkl.evaluation.reporting.ranks import JUDGES, Cell, is_oracle
 from gluonts_dualkl.evaluation.verdict import findings
 
 __all__ = ["real_band", "scores_panel", "table_panel"]

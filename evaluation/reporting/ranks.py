@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from gluonts_dualkl.evaluation import report_words as words
 from gluonts_dualkl.evaluation.metrics import ALL_METRICS
 from gluonts_dualkl.evaluation.oracles import ORACLES
 from gluonts_dualkl.evaluation.protocol import fidelity_at_novelty
+from gluonts_dualkl.evaluation.reporting import words
 from gluonts_dualkl.evaluation.verdict import findings
 
 __all__ = [

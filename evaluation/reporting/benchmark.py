@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from gluonts_dualkl.evaluation import pages
-from gluonts_dualkl.evaluation import report_words as words
 from gluonts_dualkl.evaluation.comparison import (
     FewDataSetsWarning,
     compare_generators,
@@ -17,7 +16,8 @@ from gluonts_dualkl.evaluation.comparison import (
     needed_data_sets,
 )
 from gluonts_dualkl.evaluation.pages import Html
-from gluonts_dualkl.evaluation.report_ranks import (
+from gluonts_dualkl.evaluation.reporting import words
+from gluonts_dualkl.evaluation.reporting.ranks import (
     JUDGES,
     Cell,
     candidates,

@@ -1,0 +1,1 @@
+"""Self-contained pages from scores or a benchmark: words, tables, pictures."""
