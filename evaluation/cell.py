@@ -75,6 +75,7 @@ class Settings:
     fast: bool = False
     tune: bool = False
     fit_seconds: float | None = None
+    split: str = "own"
 
 
 @dataclass(frozen=True)

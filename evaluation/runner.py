@@ -69,6 +69,7 @@ def run_benchmark(
     fit_seconds: float | None = None,
     only: Sequence[str] | None = None,
     length: int | None = None,
+    split: str = "own",
     jobs: int = 1,
     backend: str = "loky",
     scheduler: str | None = None,
@@ -82,7 +83,7 @@ def run_benchmark(
 
     Parameters
     ----------
-    data, only, length
+    data, only, length, split
         See :func:`~gluonts_dualkl.evaluation.sources.find_sources`.
     out
         Results folder.
@@ -136,8 +137,8 @@ def run_benchmark(
     if fit_seconds is not None and not fit_seconds > 0:
         raise ValueError(f"fit_seconds: {fit_seconds}, expected more than 0")
     check_backend(backend, jobs, scheduler)
-    sources = find_sources(data, only, length)
-    settings = Settings(n_train, length, fast, tune, fit_seconds)
+    sources = find_sources(data, only, length, split)
+    settings = Settings(n_train, length, fast, tune, fit_seconds, split)
     folder = open_folder(Path(out).expanduser(), settings, resume, force)
     tasks, failed, total = _plan(folder, sources, names, seeds, settings, retry)
     watch = _Watch(progress, total - len(tasks) - len(failed), total)
@@ -211,9 +212,9 @@ def open_folder(out: Path, settings: Settings, resume: bool, force: bool) -> Pat
         shutil.rmtree(out)
     wanted = asdict(settings)
     if (out / SETTINGS).is_file():
-        found = json.loads((out / SETTINGS).read_text())
-        if other := [k for k in wanted if found.get(k) != wanted[k]]:
-            told = ", ".join(f"{k}={found.get(k)}, not {wanted[k]}" for k in other)
+        found = asdict(Settings()) | json.loads((out / SETTINGS).read_text())
+        if other := [k for k in wanted if found[k] != wanted[k]]:
+            told = ", ".join(f"{k}={found[k]}, not {wanted[k]}" for k in other)
             raise ValueError(
                 f"{str(out)!r} was made with {told}; resume it with the same, or "
                 "choose another folder"

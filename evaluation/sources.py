@@ -24,7 +24,9 @@ from gluonts_dualkl.evaluation.datasets import (
     split_items,
 )
 
-__all__ = ["DataSource", "find_sources"]
+__all__ = ["SPLITS", "DataSource", "find_sources"]
+
+SPLITS = ("own", "random")
 
 LOADER = "load_data.py"
 _SUFFIXES = (".csv", ".csv.gz", ".parquet")
@@ -49,9 +51,28 @@ class DataSource:
         train, held_out = self.read(seed)
         return np.asarray(train, float)[:n_train], np.asarray(held_out, float)
 
+    def at_random(self) -> DataSource:
+        """The same windows, split at random instead, sides as large as before.
+
+        A record that drifts, split by blocks of time, is told apart from itself. Then
+        fidelity is read on a random split of its windows, which must not overlap;
+        windows that follow each other lie on both sides, so novelty is judged mildly.
+        """
+
+        def read(seed: int) -> Pair:
+            train, held_out = self.read(seed)
+            windows = np.concatenate([train, held_out])
+            order = np.random.default_rng([seed, 19]).permutation(len(windows))
+            return windows[order[: len(train)]], windows[order[len(train) :]]
+
+        return DataSource(self.name, read)
+
 
 def find_sources(
-    data: str | Path, only: Sequence[str] | None = None, length: int | None = None
+    data: str | Path,
+    only: Sequence[str] | None = None,
+    length: int | None = None,
+    split: str = "own",
 ) -> list[DataSource]:
     """Data sets that a text names.
 
@@ -66,13 +87,20 @@ def find_sources(
         Names to keep, all by default.
     length
         Steps of a window in a folder of tables, by default whole series.
+    split
+        ``"own"``, by items or by blocks of time; or ``"random"``, see
+        :meth:`DataSource.at_random`.
 
     Raises
     ------
     ValueError, FileNotFoundError
         If nothing is there, or a name is unknown.
     """
+    if split not in SPLITS:
+        raise ValueError(f"split: {split!r}, expected one of {', '.join(SPLITS)}")
     sources = _sources(data, length)
+    if split == "random":
+        sources = [source.at_random() for source in sources]
     if only is None:
         return sources
     known = {source.name: source for source in sources}

@@ -100,6 +100,12 @@ def benchmark(
         int, typer.Option(min=10, help="Most training series of a data set.")
     ] = 200,
     length: Length = None,
+    split: Annotated[
+        str,
+        typer.Option(
+            help="own: by items or blocks of time; random, where these drift."
+        ),
+    ] = "own",
     jobs: Annotated[int, typer.Option(min=1, help="Cells at the same time.")] = 1,
     backend: Annotated[
         str, typer.Option(help="loky: processes here; dask or ray: a cluster.")
@@ -149,6 +155,7 @@ def benchmark(
                 fit_seconds=fit_seconds,
                 only=split_names(only),
                 length=length,
+                split=split,
                 jobs=jobs,
                 backend=backend,
                 scheduler=scheduler,

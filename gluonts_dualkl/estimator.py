@@ -335,9 +335,7 @@ def _check_path(path: str, settings: dict[str, Any]) -> None:
         allowed: list[str] = []
     else:
         names = inspect.signature(MODELS[path].fit).parameters
-        allowed = [
-            name for name in names if name not in ("values", "generator", "path")
-        ]
+        allowed = [name for name in names if name not in OWN]
     for name in settings:
         if name not in allowed:
             known = f"it knows {', '.join(allowed)}" if allowed else "it takes none"

@@ -148,6 +148,10 @@ def test_estimators_of_other_paths_save_and_load(tmp_path, path):
             "'depth' is unknown to 'tree'",
         ),
         ({"path_settings": {"max_steps": 3}}, "it takes none"),
+        (
+            {"path": "tree", "path_settings": {"marginals": "rank"}},
+            "'marginals' is unk",
+        ),
     ],
 )
 def test_unknown_paths_and_settings(settings, message):

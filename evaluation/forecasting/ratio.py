@@ -39,7 +39,8 @@ class RatioChoice:
         Synthetic windows per real window; 0 for none.
     table
         One row a ratio: ``ratio``, ``log_ratio`` of its error to that of real windows
-        alone, ``standard_error``, and ``change`` (``exp(log_ratio) - 1``).
+        alone, ``standard_error``, ``change`` (``exp(log_ratio) - 1``) and
+        ``change_of_other``, the same of the metric that was not asked for.
     words
         The finding in words.
     """
@@ -76,7 +77,8 @@ def choose_ratio(
     A ratio above 0 is chosen only if its gain over real windows alone, the mean
     log-ratio of paired errors, is more than ``num_errors`` standard errors; among those
     the largest gain wins. The standard error is the larger of that over windows and
-    that over folds, whose windows share one model.
+    that over folds, whose windows share one model. A ratio at which the other metric
+    rises in the mean is never chosen: what helps the quantiles may harm the median.
 
     One standard error lets a useless generator pass now and then, the more often the
     more ratios are tried; the harm that is then done is of the size of the noise. Two
@@ -131,7 +133,7 @@ def choose_ratio(
     model = make_forecaster(forecaster) if isinstance(forecaster, str) else forecaster
     steps = check_horizon(horizon, x)
     folds = np.random.default_rng([seed, 13]).permutation(len(x)) % num_folds
-    errors = np.empty((len(candidates), len(x)))
+    errors = {name: np.empty((len(candidates), len(x))) for name in METRICS}
     for fold in range(num_folds):
         held = folds == fold
         study = _study(x[~held], candidates, validation_share, seed + fold, generators)
@@ -141,7 +143,8 @@ def choose_ratio(
                 added = study.synthetic(generator)[: round(ratio * len(windows))]
                 windows = np.concatenate([windows, added])
             scores = fit_and_score(model, windows, study, x[held], steps, season)
-            errors[k, held] = scores[metric]
+            for name in METRICS:
+                errors[name][k, held] = scores[name]
     return _decide(candidates, errors, folds, metric, num_errors, generator)
 
 
@@ -195,29 +198,46 @@ def _study(
 
 def _decide(
     candidates: list[float],
-    errors: np.ndarray,
+    errors: Mapping[str, np.ndarray],
     folds: np.ndarray,
     metric: str,
     num_errors: float,
     generator: str,
 ) -> RatioChoice:
-    """Choose from errors ``(R, N)``, whose first row is that of real windows alone."""
+    """Choose from errors ``(R, N)`` by metric; real windows alone in the first row."""
+    gain, used = _log_ratios(errors[metric])
+    other = _log_ratios(errors[_other(metric)])[0].mean(1)
+    table = pd.DataFrame(
+        {
+            "ratio": candidates,
+            "log_ratio": gain.mean(1),
+            "standard_error": [_standard_error(row, folds[used]) for row in gain],
+            "change": np.expm1(gain.mean(1)),
+            "change_of_other": np.expm1(other),
+        }
+    )
+    gains, limits = -table["log_ratio"], num_errors * table["standard_error"]
+    sure = (gains > limits) & (gains > _ROUNDING) & ~(other > _ROUNDING)
+    best = table.loc[gains.where(sure).idxmax()] if sure.any() else table.iloc[0]
+    chosen = float(best["ratio"])
+    return RatioChoice(chosen, table, _words(chosen, table, metric, generator))
+
+
+def _other(metric: str) -> str:
+    """The metric that was not asked for."""
+    return next(name for name in METRICS if name != metric)
+
+
+def _log_ratios(errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logarithms of errors ``(R, N)`` over those in the first row, where all are known.
+
+    Returns them, ``(R, M)``, and which windows they are of, ``(N,)``.
+    """
     floor = max(_FLOOR * float(np.nanmean(errors[0])), 1e-300)
     bounded = np.maximum(errors, floor)
-    gain = np.log(bounded / bounded[0])
-    used = np.isfinite(gain).all(0)
-    rows = []
-    for ratio, values in zip(candidates, gain[:, used]):
-        error = _standard_error(values, folds[used])
-        rows.append((ratio, values.mean(), error, np.expm1(values.mean())))
-    names = ["ratio", "log_ratio", "standard_error", "change"]
-    table = pd.DataFrame(rows, columns=names)
-    gains, limits = -table["log_ratio"], num_errors * table["standard_error"]
-    passed = gains[(gains > limits) & (gains > _ROUNDING)].to_numpy()
-    chosen = 0.0
-    if len(passed):
-        chosen = candidates[int(np.argmax(gains.to_numpy() == passed.max()))]
-    return RatioChoice(chosen, table, _words(chosen, table, metric, generator))
+    ratios = np.log(bounded / bounded[0])
+    used = np.isfinite(ratios).all(0)
+    return ratios[:, used], used
 
 
 def _standard_error(values: np.ndarray, folds: np.ndarray) -> float:
@@ -228,7 +248,9 @@ def _standard_error(values: np.ndarray, folds: np.ndarray) -> float:
 
 def _words(chosen: float, table: pd.DataFrame, metric: str, generator: str) -> str:
     tried = table[table["ratio"] > 0]
-    best = tried.iloc[int(tried["log_ratio"].to_numpy().argmin())]
+    best = tried.loc[tried["log_ratio"].idxmin()]
+    if chosen:
+        best = table[table["ratio"] == chosen].iloc[0]
     spread = np.expm1(best["standard_error"])
     found = f"{best['change']:+.1%} of {metric}, standard error {spread:.1%}"
     if chosen:
@@ -236,6 +258,8 @@ def _words(chosen: float, table: pd.DataFrame, metric: str, generator: str) -> s
             f"Augmentation is worth it: {chosen:g} windows of {generator} per real "
             f"window changed the cross-validated error by {found}."
         )
+    if best["change_of_other"] > 0:
+        found += f", and that of {_other(metric)} by {best['change_of_other']:+.1%}"
     return (
         f"Augmentation is not worth it: the best ratio, {best['ratio']:g} windows of "
         f"{generator} per real window, changed the cross-validated error by {found}; "

@@ -20,7 +20,7 @@ from gluonts_dualkl.evaluation.forecasting.arms import (
     draw_study,
 )
 from gluonts_dualkl.evaluation.forecasting.ours import DualKLDraws
-from gluonts_dualkl.evaluation.forecasting.ratio import choose_ratio
+from gluonts_dualkl.evaluation.forecasting.ratio import _decide, choose_ratio
 from gluonts_dualkl.evaluation.forecasting.study import COLUMNS, evaluate_augmentation
 from gluonts_dualkl.evaluation.forecasting.summary import (
     augmentation_gains,
@@ -345,6 +345,24 @@ def test_an_oracle_is_worth_it(choose):
     best = table.loc[table["log_ratio"].idxmin()]
     assert choice.ratio == best["ratio"]
     assert best["log_ratio"] < -2 * best["standard_error"]
+
+
+@pytest.mark.parametrize(("change", "chosen"), [(-0.02, 4), (0.02, 1), (np.nan, 4)])
+def test_a_gain_that_harms_the_other_metric_is_declined(change, chosen):
+    noise = np.random.default_rng(0).uniform(1, 2, 100)
+    wql = noise * np.array([[1.0], [0.95], [0.9]])
+    mase = noise * np.array([[1.0], [0.99], [1 + change]])
+    mase[2, :50] = noise[:50] if np.isnan(change) else mase[2, :50]
+    folds = np.arange(100) % 5
+    errors = {"wql": wql, "mase": mase}
+    choice = _decide([0.0, 1.0, 4.0], errors, folds, "wql", 1.0, "dualkl")
+    assert choice.ratio == chosen
+    assert choice.table["change"].tolist() == pytest.approx([0, -0.05, -0.1])
+    assert choice.words.startswith("Augmentation is worth it")
+    alone = {name: rows[[0, 2]] for name, rows in errors.items()}
+    declined = _decide([0.0, 4.0], alone, folds, "wql", 1.0, "dualkl")
+    assert declined.worthwhile == (chosen == 4)
+    assert ("and that of mase by +2.0%" in declined.words) == (chosen == 1)
 
 
 @pytest.mark.parametrize("generator", [IndependentMarginals(), TrainingCopies()])

@@ -298,6 +298,21 @@ def test_folder_with_a_loader(tmp_path):
         find_sources(tmp_path)
 
 
+def test_random_split():
+    [own], [source] = find_sources("fx_ecb"), find_sources("fx_ecb", split="random")
+    sides, mixed = own.split(0), source.split(0)
+    assert [len(side) for side in mixed] == [len(side) for side in sides]
+    names = [{row.tobytes() for row in np.concatenate(pair)} for pair in (sides, mixed)]
+    assert names[0] == names[1] and len(names[0]) == sum(map(len, sides))
+    # as near to either side as to the other, which blocks of time are not
+    shifts = [abs(a.mean((0, 1)) - b.mean((0, 1))).max() for a, b in (sides, mixed)]
+    assert shifts[1] < shifts[0]
+    np.testing.assert_array_equal(source.split(0, 50)[0], mixed[0][:50])
+    assert not np.array_equal(source.split(1)[0], mixed[0])
+    with pytest.raises(ValueError, match="split: 'time', expected one of own, random"):
+        find_sources("fx_ecb", split="time")
+
+
 @pytest.mark.parametrize("name", ["storms_atlantic", "fx_ecb"])
 def test_bundled_sets(name):
     [source] = find_sources(name)
