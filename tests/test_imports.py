@@ -37,6 +37,7 @@ LEVELS = [
         "data.preparation",
         "data.conditions",
         "laws.imputation",
+        "laws.stillness",
         "laws.elliptical",
         "critics.objectives",
         "laws.partitions",

@@ -82,6 +82,20 @@ def test_atoms_at_the_ends_are_bounds(rng):
     assert (beyond(values, 6.0) == 100).all()
 
 
+@pytest.mark.parametrize("kind", ["rank", "power"])
+def test_rare_levels_stay_rare(rng, kind):
+    """Whole degrees, and half ones in one value of twenty."""
+    values = np.round(rng.normal(20, 5, (100, 24, 1)))
+    values += 0.5 * (rng.uniform(size=values.shape) < 0.05)
+    maps = MarginalMap.fit(values.astype(np.float32), kind)
+    z = torch.as_tensor(rng.normal(size=(400, 24, 1)), dtype=torch.float32)
+    drawn = maps.from_normal(z).numpy()
+    assert np.isin(drawn % 1, (0, 0.5)).all()
+    assert 0.03 < (drawn % 1 == 0.5).mean() < 0.08
+    back = maps.from_normal(maps.to_normal(torch.as_tensor(values)))
+    np.testing.assert_array_equal(back.numpy(), values.astype(np.float32))
+
+
 def test_discrete_channel_may_go_beyond_what_was_seen(rng):
     values = (5 * rng.binomial(40, 0.5, (100, 6, 1))).astype(np.float32)
     top = beyond(values, 4.5)

@@ -218,8 +218,7 @@ def _decide(
     )
     gains, limits = -table["log_ratio"], num_errors * table["standard_error"]
     sure = (gains > limits) & (gains > _ROUNDING) & ~(other > _ROUNDING)
-    best = table.loc[gains.where(sure).idxmax()] if sure.any() else table.iloc[0]
-    chosen = float(best["ratio"])
+    chosen = candidates[int(np.where(sure, gains, 0).argmax())]
     return RatioChoice(chosen, table, _words(chosen, table, metric, generator))
 
 
@@ -248,7 +247,7 @@ def _standard_error(values: np.ndarray, folds: np.ndarray) -> float:
 
 def _words(chosen: float, table: pd.DataFrame, metric: str, generator: str) -> str:
     tried = table[table["ratio"] > 0]
-    best = tried.loc[tried["log_ratio"].idxmin()]
+    best = tried.iloc[int(tried["log_ratio"].to_numpy().argmin())]
     if chosen:
         best = table[table["ratio"] == chosen].iloc[0]
     spread = np.expm1(best["standard_error"])

@@ -15,6 +15,7 @@ __all__ = [
     "KINDS",
     "Tails",
     "atoms_of",
+    "counts_of",
     "levels_of",
     "power_knots",
     "rank_knots",
@@ -133,3 +134,14 @@ def levels_of(x: np.ndarray, tails: Tails, resolution: float) -> np.ndarray:
     if last - first >= MAX_LEVELS or last - first > 4 * len(x):
         return x
     return np.arange(first, last + 1) * resolution
+
+
+def counts_of(levels: np.ndarray, x: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """How often each level is the nearest to a value, ``(M,)``.
+
+    Distinct values ``x`` occur ``counts`` times.
+    """
+    if not len(levels):
+        return levels
+    nearest = np.searchsorted(0.5 * (levels[1:] + levels[:-1]), x)
+    return np.bincount(nearest, counts, len(levels))

@@ -19,7 +19,9 @@ What is mapped back keeps the type and the support of the channel:
 
 - values lie on the decimal grid of the data (winds in steps of 5 kt, counts);
 - a channel with few distinct values is *discrete*: its scores have levels too, so that
-  a critic sees the same ties in real and in synthetic series;
+  a critic sees the same ties in real and in synthetic series. The border between two
+  levels divides their distance as their counts: half degrees between whole ones are as
+  rare as in the data;
 - a value that many steps share (zero rain) is an *atom*: all scores between the ranks
   at which it begins and ends are that value;
 - the end of the range is a bound where a noticeable share of the data sits on it (zero
@@ -42,6 +44,7 @@ from gluonts_dualkl.laws.knots import (
     KINDS,
     Tails,
     atoms_of,
+    counts_of,
     levels_of,
     power_knots,
     rank_knots,
@@ -53,6 +56,7 @@ __all__ = ["KINDS", "MarginalMap"]
 
 DISCRETE_SHARE = 0.25
 MIN_SCALE = 0.05
+MIN_CELL = 0.02
 TAIL_SCORE = 6.0
 BLOCK_NUMBERS = 2**23
 
@@ -111,6 +115,8 @@ class MarginalMap:
         Slopes ``dx/dz`` below and above the knots, and bounds, ``(C, 4)``.
     levels_x, levels_z
         Values of the discrete channels and their scores, rising, ``(C, M)`` each.
+    level_ends
+        Scores at which one level ends and the next begins, ``(C, M - 1)``.
     num_levels
         Levels in use by channel, ``(C,)``; 0 for continuous channels.
     atoms
@@ -127,6 +133,7 @@ class MarginalMap:
     tails: Tensor
     levels_x: Tensor
     levels_z: Tensor
+    level_ends: Tensor
     num_levels: Tensor
     atoms: Tensor
     resolution: Tensor
@@ -141,7 +148,7 @@ class MarginalMap:
         channels: ``"rank"`` or ``"power"``, the affine or logarithmic one.
         """
         knots_x, knots_z, tails, levels, steps = [], [], [], [], []
-        atoms = []
+        atoms, counted = [], []
         for c, channel in enumerate(np.moveaxis(np.asarray(values, np.float64), 2, 0)):
             known = channel[~np.isnan(channel)]
             if not len(known) or np.isinf(known).any():
@@ -161,20 +168,23 @@ class MarginalMap:
                 atoms.append(atoms_of(distinct, shares))
             tail = Tails(*slopes(x, z), low, high)
             step = decimal_resolution(distinct)
-            levels.append(levels_of(distinct, tail, step) if discrete else distinct[:0])
+            level = levels_of(distinct, tail, step) if discrete else np.empty(0)
+            levels.append(level)
+            counted.append(counts_of(level, distinct, counts))
             knots_x.append(x)
             knots_z.append(z)
             tails.append(tail)
             steps.append(step)
-        counted = torch.tensor([len(level) for level in levels])
         levels_x = _pad([v if len(v) else np.zeros(1) for v in levels])
+        uses = _pad([v if len(v) else np.zeros(1) for v in counted])
         bare = cls(
             _pad(knots_x),
             _pad(knots_z),
             torch.tensor(tails, dtype=torch.float64),
             levels_x,
             torch.zeros_like(levels_x),
-            counted,
+            torch.zeros_like(levels_x[:, 1:]),
+            torch.tensor([len(level) for level in levels]),
             _pad_atoms(atoms),
             torch.tensor(steps, dtype=torch.float64),
             *torch.zeros(2, *values.shape[1:]),
@@ -182,8 +192,10 @@ class MarginalMap:
         scores = bare._channel_scores(torch.as_tensor(values))
         location = _pixel_means(scores)
         spread = _pixel_means((scores - location).square())
+        levels_z = bare._scores(levels_x)
         fitted = {
-            "levels_z": bare._scores(levels_x),
+            "levels_z": levels_z,
+            "level_ends": _level_ends(levels_z, uses),
             "location": location,
             "scale": spread.sqrt().clamp(min=MIN_SCALE),
         }
@@ -213,7 +225,7 @@ class MarginalMap:
         y = self._gathered(drawn)
         x = self._values(_by_channel(y))
         for c in self._discrete():
-            x[c] = self.levels_x[c, self._nearest(y, c)]
+            x[c] = self.levels_x[c, self._level(y, c)]
         step = self.resolution[:, None]
         x = torch.where(step > 0, step * torch.round(x / step.clamp(min=1e-300)), x)
         values = _by_series(x, z.shape)
@@ -227,7 +239,7 @@ class MarginalMap:
         """
         y = self._gathered(z.float() * self.scale + self.location)
         for c in self._discrete():
-            y[:, :, c] = self.levels_z[c, self._nearest(y, c)].reshape(y.shape[:2])
+            y[:, :, c] = self.levels_z[c, self._level(y, c)].reshape(y.shape[:2])
         return y
 
     def _gathered(self, y: Tensor) -> Tensor:
@@ -256,11 +268,10 @@ class MarginalMap:
     def _discrete(self) -> list[int]:
         return torch.nonzero(self.num_levels).ravel().tolist()
 
-    def _nearest(self, y: Tensor, channel: int) -> Tensor:
-        """Index of the nearest level of every step of one channel, ``(n T,)``."""
-        levels = self.levels_z[channel, : int(self.num_levels[channel])].float()
-        column = y[:, :, channel].reshape(-1).contiguous()
-        return torch.bucketize(column, 0.5 * (levels[1:] + levels[:-1]))
+    def _level(self, y: Tensor, channel: int) -> Tensor:
+        """Index of the level of every step of one channel, ``(n T,)``."""
+        ends = self.level_ends[channel, : int(self.num_levels[channel]) - 1].float()
+        return torch.bucketize(y[:, :, channel].reshape(-1).contiguous(), ends)
 
     def _scores(self, x: Tensor) -> Tensor:
         """Scores of values ``(C, M)``, float64."""
@@ -287,6 +298,13 @@ def _pad_atoms(rows: list[np.ndarray]) -> Tensor:
     for row, atoms in zip(padded, rows):
         row[: len(atoms)] = atoms
     return torch.tensor(padded)
+
+
+def _level_ends(levels_z: Tensor, counts: Tensor) -> Tensor:
+    """Borders that divide the distances of levels as their counts, ``(C, M - 1)``."""
+    one, other = counts[:, :-1], counts[:, 1:]
+    share = ((one + 1) / (one + other + 2)).clamp(MIN_CELL, 1 - MIN_CELL)
+    return levels_z[:, :-1] + share * levels_z.diff(dim=1)
 
 
 def _pixel_means(a: Tensor) -> Tensor:

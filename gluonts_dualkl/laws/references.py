@@ -21,6 +21,7 @@ from torch import Tensor
 
 from gluonts_dualkl.laws.elliptical import RadialLaw
 from gluonts_dualkl.laws.gaussian import CausalGaussian
+from gluonts_dualkl.laws.stillness import StillSteps
 
 __all__ = [
     "DonorPaths",
@@ -201,6 +202,9 @@ class Recombination:
         Mean number of steps that a donor stays.
     neighbours
         Rank of the distance that sets the bandwidth of the kernel.
+    still
+        Where donors stand still and a recombined series does so with them; by default
+        it follows their innovations there as well.
     """
 
     def __init__(
@@ -209,8 +213,9 @@ class Recombination:
         law: CausalGaussian,
         mean_block: float,
         neighbours: int = 5,
+        still: StillSteps | None = None,
     ) -> None:
-        self.train, self.law = train, law
+        self.train, self.law, self.still = train, law, still
         self.mean_block, self.neighbours = float(mean_block), neighbours
         self._coefficients = law.coefficients.float()
         length, channels = train.shape[1:]
@@ -341,6 +346,8 @@ class Recombination:
             followed = self._predict(z, t) + self._innovations[t, new]
             if t == 0:
                 followed += starts
+            elif self.still is not None:
+                followed = self.still.held(followed, z[:, t - 1], new, t)
             z[:, t] = torch.where(moving[:, None], followed, z[:, t])
             donors[:, t] = torch.where(moving, new, donors[:, t])
             log_moves[:, t] = torch.where(moving, log_move, log_moves[:, t])

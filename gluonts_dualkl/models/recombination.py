@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gluonts_dualkl.critics.linear import StatisticsFeatures
+from gluonts_dualkl.critics.linear import StatisticsFeatures, fit_leg
 from gluonts_dualkl.laws.elliptical import RadialLaw
 from gluonts_dualkl.laws.gaussian import CausalGaussian
 from gluonts_dualkl.laws.marginals import MarginalMap
@@ -20,6 +21,7 @@ from gluonts_dualkl.laws.references import (
     Recombination,
     Reference,
 )
+from gluonts_dualkl.laws.stillness import StillSteps
 from gluonts_dualkl.models.base import CopyGuard, PathModel, copy_distance
 from gluonts_dualkl.models.boosting import PathLeg, boost, follow, unnormalised
 from gluonts_dualkl.walks.samplers import TiltedWalkers, draw_candidates, metropolis
@@ -50,6 +52,10 @@ class DualModel(PathModel):
         The learned legs in path order.
     mean_block
         Mean stay with a donor, time steps.
+    holds_still
+        Whether recombined series stand still where their donors do. Both ways are
+        tried, and the one kept whose draws the first critic can tell less surely from
+        the training series, by cross-fitted log-loss.
     rows
         Training series that may be donors, ``(m,)``; None for all.
     """
@@ -61,6 +67,7 @@ class DualModel(PathModel):
     features: StatisticsFeatures
     legs: tuple[PathLeg, ...]
     mean_block: float
+    holds_still: bool = False
     rows: Tensor | None = None
 
     @classmethod
@@ -88,11 +95,15 @@ class DualModel(PathModel):
         radial = RadialLaw.fit(z, gaussian, generator)
         features = StatisticsFeatures.fit(maps, z)
         block = mean_block or default_mean_block(z.shape[1])
-        reference = Recombination(z, gaussian, block)
         distance = copy_distance(z)
         # as many walkers as fit into memory where windows are very large
         most = max(100, MOST_PIXELS // z[0].numel())
         num_walkers = min(num_walkers, most)
+        reference = Recombination(z, gaussian, block)
+        if (still := StillSteps.fit(maps, z)) is not None:
+            holding = Recombination(z, gaussian, block, still=still)
+            both = [reference, holding]
+            reference = _closest(both, features, z, num_walkers, generator)
 
         def walk(law: Reference, guard: CopyGuard | None = None) -> TiltedWalkers:
             return TiltedWalkers(law, features, num_walkers, generator, guard)
@@ -113,17 +124,21 @@ class DualModel(PathModel):
                 follow(walkers, "recombination", between, num_steps),
                 follow(walkers, "data", above, num_steps),
             )
-        return cls(maps, z, gaussian, distance, radial, features, legs, block)
+        holds_still = reference.still is not None
+        return cls(
+            maps, z, gaussian, distance, radial, features, legs, block, holds_still
+        )
 
     @cached_property
     def reference(self) -> Recombination:
         """The recombination reference that the sampler walks on."""
-        if self.rows is None:
-            return Recombination(self.train, self.gaussian, self.mean_block)
-        z = self.train[self.rows]
-        generator = torch.Generator(z.device).manual_seed(0)
-        law = CausalGaussian.select(z - z.mean(0), generator)
-        return Recombination(z, law, self.mean_block)
+        z, law = self.train, self.gaussian
+        if self.rows is not None:
+            z = self.train[self.rows]
+            generator = torch.Generator(z.device).manual_seed(0)
+            law = CausalGaussian.select(z - z.mean(0), generator)
+        still = StillSteps.fit(self.marginals, z) if self.holds_still else None
+        return Recombination(z, law, self.mean_block, still=still)
 
     def log_ratio_of_scores(self, z: Tensor) -> dict[str, Tensor]:
         """Normalised dual functions of normal scores ``z`` by leg, ``(n,)``, nats."""
@@ -204,7 +219,7 @@ class DualModel(PathModel):
         return self.named(DonorPaths.cat(states)), np.array(steps)
 
     def facts(self) -> dict[str, Any]:
-        """Mean stay and what is plain about the legs."""
+        """Mean stay, stillness and what is plain about the legs."""
         legs = [
             {
                 "name": leg.name,
@@ -214,7 +229,11 @@ class DualModel(PathModel):
             }
             for leg in self.legs
         ]
-        return {"mean_block": self.mean_block, "legs": legs}
+        return {
+            "mean_block": self.mean_block,
+            "holds_still": self.holds_still,
+            "legs": legs,
+        }
 
     def tensors(self) -> dict[str, Any]:
         """Standardisation of the statistics and weights of the legs."""
@@ -242,4 +261,19 @@ class DualModel(PathModel):
             features=StatisticsFeatures(shared["marginals"], **tensors["features"]),
             legs=legs,
             mean_block=facts["mean_block"],
+            holds_still=facts["holds_still"],
         )
+
+
+def _closest(
+    references: Sequence[Recombination],
+    features: StatisticsFeatures,
+    z: Tensor,
+    num_draws: int,
+    generator: torch.Generator,
+) -> Recombination:
+    """The reference whose draws a critic tells from series ``z`` with most loss."""
+    phi = features(z)
+    draws = [features(r.start(num_draws, generator).z) for r in references]
+    losses = [fit_leg(phi, other, generator).held_out_loss for other in draws]
+    return references[losses.index(max(losses))]
