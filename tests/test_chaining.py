@@ -63,6 +63,7 @@ def identity_map(length, channels):
         tails.expand(channels, 4),
         nothing,
         nothing,
+        nothing,
         torch.zeros(channels, dtype=torch.long),
         torch.zeros(channels, 0, 4),
         torch.zeros(channels, dtype=torch.float64),
