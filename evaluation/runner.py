@@ -171,8 +171,11 @@ def write_page(table: pd.DataFrame, out: str | Path) -> Path:
     from gluonts_dualkl.evaluation.reporting.report import write_report
 
     folder = Path(out).expanduser()
+    settings = json.loads((folder / SETTINGS).read_text())
+    at_random = settings.get("split") == "random"
+    title = "Benchmark of generators" + ", windows split at random" * at_random
     with atomic_path(folder / PAGE, force=True) as temporary:
-        write_report(table, temporary, samples=folder / SAMPLES)
+        write_report(table, temporary, samples=folder / SAMPLES, title=title)
     return folder / PAGE
 
 

@@ -153,6 +153,15 @@ def test_results_are_resumed_or_replaced_on_request(results):
     # costs too: nothing was computed again
     pd.testing.assert_frame_equal(before, pd.read_parquet(out / "scores.parquet"))
     assert_fails(benchmark(out, "--resume", "--n-train", 40), 2, "n_train=30")
+    assert_fails(benchmark(out, "--resume", "--split", "random"), 2, "split=own")
+
+
+def test_a_random_split_is_named_on_the_page(results, tmp_path):
+    out, _ = results
+    result = benchmark(tmp_path / "out", "--split", "random")
+    assert result.exit_code == 0, result.output
+    pages = [(path / "index.html").read_text() for path in (out, tmp_path / "out")]
+    assert ["windows split at random" in page for page in pages] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -160,6 +169,7 @@ def test_results_are_resumed_or_replaced_on_request(results):
     [
         (("--generators", "gan"), ["gan", "dualkl"]),
         (("--data", "moon"), ["moon", "storms_atlantic"]),
+        (("--split", "time"), ["time", "own, random"]),
         (("--backend", "spark"), ["spark", "loky"]),
         (("--jobs", 0), ["--jobs"]),
         (("--only", "moon"), ["moon"]),
