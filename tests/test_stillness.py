@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from gluonts_dualkl.laws.gaussian import CausalGaussian
 from gluonts_dualkl.laws.marginals import MarginalMap
 from gluonts_dualkl.laws.references import Recombination
 from gluonts_dualkl.laws.stillness import StillSteps
+from gluonts_dualkl.models.chaining import RecombinedRest
 from gluonts_dualkl.models.recombination import DualModel
 from gluonts_dualkl.walks.samplers import metropolis
 
@@ -88,6 +91,17 @@ def test_the_reference_is_chosen_by_what_a_critic_sees():
     real = still_share(noise)
     drawn = rounded.marginals.from_normal(rounded.draw(200, 5, seeded()).z)
     assert abs(still_share(drawn) - real) < 0.1
+
+
+def test_the_rest_of_a_head_stands_still_too(parts):
+    _, maps, z, law, still = parts
+    reference = Recombination(z, law, 3.0, still=still)
+    rest = RecombinedRest(SimpleNamespace(reference=reference, rows=None), 6)
+    state = rest.given(reference.start(300, seeded()).z[:, :6], seeded(1))
+    drawn = maps.from_normal(state.z).numpy()[:, 5:, 0]
+    expected = still.mask[torch.arange(6, 16), state.donors[:, 6:]][:, :, 0].numpy()
+    assert expected.mean() > 0.3
+    assert np.abs(np.diff(drawn))[expected].max() < 1e-3 * drawn.std()
 
 
 def test_conditioned_models_hold_still_too():

@@ -74,8 +74,7 @@ class RecombinedRest(Recombination):
     def __init__(
         self, model: DualModel, overlap: int, phases: Phases | None = None
     ) -> None:
-        known = model.reference
-        super().__init__(known.train, known.law, known.mean_block, known.neighbours)
+        vars(self).update(vars(model.reference))  # the law itself, prepared once
         self.model, self.overlap = model, overlap
         if phases is not None and model.rows is not None:
             phases = replace(phases, starts=phases.starts[model.rows])
