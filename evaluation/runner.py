@@ -171,9 +171,9 @@ def write_page(table: pd.DataFrame, out: str | Path) -> Path:
     from gluonts_dualkl.evaluation.reporting.report import write_report
 
     folder = Path(out).expanduser()
-    settings = json.loads((folder / SETTINGS).read_text())
-    at_random = settings.get("split") == "random"
-    title = "Benchmark of generators" + ", windows split at random" * at_random
+    title = "Benchmark of generators"
+    if _settings_of(folder)["split"] == "random":
+        title += ", windows split at random"
     with atomic_path(folder / PAGE, force=True) as temporary:
         write_report(table, temporary, samples=folder / SAMPLES, title=title)
     return folder / PAGE
@@ -206,6 +206,11 @@ def _save_table(folder: Path) -> pd.DataFrame:
     return table
 
 
+def _settings_of(folder: Path) -> dict[str, Any]:
+    """Settings that a results folder was made with; defaults for those it lacks."""
+    return asdict(Settings()) | json.loads((folder / SETTINGS).read_text())
+
+
 def open_folder(out: Path, settings: Settings, resume: bool, force: bool) -> Path:
     """Make the results folder, or check that the run fits what is in it."""
     if out.exists() and not (resume or force):
@@ -215,7 +220,7 @@ def open_folder(out: Path, settings: Settings, resume: bool, force: bool) -> Pat
         shutil.rmtree(out)
     wanted = asdict(settings)
     if (out / SETTINGS).is_file():
-        found = asdict(Settings()) | json.loads((out / SETTINGS).read_text())
+        found = _settings_of(out)
         if other := [k for k in wanted if found[k] != wanted[k]]:
             told = ", ".join(f"{k}={found[k]}, not {wanted[k]}" for k in other)
             raise ValueError(

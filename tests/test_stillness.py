@@ -73,8 +73,9 @@ def test_moves_leave_the_law_invariant(parts):
     reference = Recombination(z, law, 4.0, still=still)
     fresh = statistics(reference.start(3000, seeded(1)).z)
     start = reference.start(3000, seeded(2))
-    flat = lambda z: z.new_zeros(len(z))  # noqa: E731
-    state, _, info = metropolis(reference, flat, start, 15, seeded(4))
+    state, _, info = metropolis(
+        reference, lambda z: z.new_zeros(len(z)), start, 15, seeded(4)
+    )
     assert info.acceptance > 0.3
     assert z_scores(fresh, statistics(state.z)).abs().max() < 4
 
@@ -87,8 +88,8 @@ def test_the_reference_is_chosen_by_what_a_critic_sees():
     noise = np.random.default_rng(0).normal(size=(60, 16, 2))
     noise[:, :, 0] = noise[:, :, 0].round()
     rounded = DualModel.fit(noise.astype(np.float32), seeded(), **settings)
-    assert still_share(noise) > 0.2
     real = still_share(noise)
+    assert real > 0.2
     drawn = rounded.marginals.from_normal(rounded.draw(200, 5, seeded()).z)
     assert abs(still_share(drawn) - real) < 0.1
 

@@ -96,7 +96,8 @@ def _interpolate(at: Tensor, source: Tensor, target: Tensor) -> Tensor:
 
 
 def _pad(rows: list[np.ndarray]) -> Tensor:
-    """Stack rows of unequal length, repeating each one's last value."""
+    """Stack rows of unequal length, repeating each one's last value, zero for none."""
+    rows = [row if len(row) else np.zeros(1) for row in rows]
     width = max(2, *map(len, rows))
     padded = [np.pad(row, (0, width - len(row)), mode="edge") for row in rows]
     return torch.tensor(np.stack(padded), dtype=torch.float64)
@@ -175,8 +176,7 @@ class MarginalMap:
             knots_z.append(z)
             tails.append(tail)
             steps.append(step)
-        levels_x = _pad([v if len(v) else np.zeros(1) for v in levels])
-        uses = _pad([v if len(v) else np.zeros(1) for v in counted])
+        levels_x = _pad(levels)
         bare = cls(
             _pad(knots_x),
             _pad(knots_z),
@@ -195,7 +195,7 @@ class MarginalMap:
         levels_z = bare._scores(levels_x)
         fitted = {
             "levels_z": levels_z,
-            "level_ends": _level_ends(levels_z, uses),
+            "level_ends": _level_ends(levels_z, _pad(counted)),
             "location": location,
             "scale": spread.sqrt().clamp(min=MIN_SCALE),
         }
