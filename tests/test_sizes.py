@@ -101,8 +101,11 @@ def test_nearest_neighbours_by_blocks(z, numbers, monkeypatch):
     assert copy_distance(z) == pytest.approx(expected, rel=1e-3)
     first = np.linalg.norm(z[:, None, 0].numpy() - z[:, 0].numpy(), axis=2)
     np.fill_diagonal(first, np.inf)
-    near = references._neighbours(z[:, 0], 3).numpy()
+    near = references._neighbours(z[:, 0], torch.arange(len(z)), 3).numpy()
     assert (np.sort(near, 1) == np.sort(first.argsort(1)[:, :3], 1)).all()
+    series = torch.arange(len(z)) // 2
+    near = references._neighbours(z[:, 0], series, 3)
+    assert (series[near] != series[:, None]).all()
 
 
 def test_log_ratio_by_blocks_is_the_same(monkeypatch):

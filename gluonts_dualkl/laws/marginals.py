@@ -24,6 +24,8 @@ What is mapped back keeps the type and the support of the channel:
   rare as in the data;
 - a value that many steps share (zero rain) is an *atom*: all scores between the ranks
   at which it begins and ends are that value;
+- a mean or deviation that all series share, since they were centred or standardised
+  one by one, is imposed on every series, see :mod:`gluonts_dualkl.laws.invariants`;
 - the end of the range is a bound where a noticeable share of the data sits on it (zero
   rain, 100 % humidity), and zero is a bound of non-negative channels;
 - elsewhere the tails go on linearly (exponentially towards zero for positive channels),
@@ -40,6 +42,7 @@ import torch
 from torch import Tensor
 
 from gluonts_dualkl.data.grids import bounds, decimal_resolution
+from gluonts_dualkl.laws.invariants import SeriesInvariants
 from gluonts_dualkl.laws.knots import (
     KINDS,
     Tails,
@@ -59,6 +62,7 @@ MIN_SCALE = 0.05
 MIN_CELL = 0.02
 TAIL_SCORE = 6.0
 BLOCK_NUMBERS = 2**23
+MAPPED = ("knots_x", "knots_z", "tails")
 
 
 def _outside(distance: Tensor, start: Tensor, slope: Tensor, bound: Tensor) -> Tensor:
@@ -125,6 +129,8 @@ class MarginalMap:
         their values, ``(C, A, 4)``; infinite in unused places.
     resolution
         Step of the decimal grid of the data by channel, ``(C,)``; 0 without one.
+    means, deviations
+        What all series share, see :class:`.SeriesInvariants`, ``(C,)``; NaN elsewhere.
     location, scale
         Mean and standard deviation of the channel scores by pixel, ``(T, C)``.
     """
@@ -138,6 +144,8 @@ class MarginalMap:
     num_levels: Tensor
     atoms: Tensor
     resolution: Tensor
+    means: Tensor
+    deviations: Tensor
     location: Tensor
     scale: Tensor
 
@@ -150,6 +158,7 @@ class MarginalMap:
         """
         knots_x, knots_z, tails, levels, steps = [], [], [], [], []
         atoms, counted = [], []
+        common = SeriesInvariants.fit(values)
         for c, channel in enumerate(np.moveaxis(np.asarray(values, np.float64), 2, 0)):
             known = channel[~np.isnan(channel)]
             if not len(known) or np.isinf(known).any():
@@ -160,6 +169,7 @@ class MarginalMap:
             distinct, counts = np.unique(known, return_counts=True)
             shares = counts / counts.sum()
             discrete = len(distinct) < DISCRETE_SHARE * len(known)
+            discrete &= bool(common.means[c].isnan())  # levels would move the mean
             low, high = bounds(distinct, shares)
             if len(distinct) > 1 and takes_power(channel, kind):
                 x, z = power_knots(known, low, high)
@@ -187,6 +197,8 @@ class MarginalMap:
             torch.tensor([len(level) for level in levels]),
             _pad_atoms(atoms),
             torch.tensor(steps, dtype=torch.float64),
+            common.means,
+            common.deviations,
             *torch.zeros(2, *values.shape[1:]),
         )
         scores = bare._channel_scores(torch.as_tensor(values))
@@ -200,6 +212,21 @@ class MarginalMap:
             "scale": spread.sqrt().clamp(min=MIN_SCALE),
         }
         return replace(bare, **fitted)
+
+    def with_season(self, season: int) -> MarginalMap:
+        """The same map with one location and scale for steps ``season`` apart."""
+        length = len(self.location)
+        if season >= length:
+            return self
+        phase = torch.arange(length, device=self.location.device) % season
+
+        def pooled(a: Tensor) -> Tensor:
+            sums = a.new_zeros(season, a.shape[1]).index_add(0, phase, a)
+            return (sums / torch.bincount(phase)[:, None])[phase]
+
+        location = pooled(self.location)
+        spread = pooled(self.scale.square() + (self.location - location).square())
+        return replace(self, location=location, scale=spread.sqrt())
 
     def state(self) -> dict[str, Tensor]:
         """The tensors of the map by attribute."""
@@ -221,7 +248,7 @@ class MarginalMap:
         return _by_rows(self._from_normal, z)
 
     def _from_normal(self, z: Tensor) -> Tensor:
-        drawn = z.float() * self.scale + self.location
+        drawn = self._imposed(z.float() * self.scale + self.location)
         y = self._gathered(drawn)
         x = self._values(_by_channel(y))
         for c in self._discrete():
@@ -237,9 +264,22 @@ class MarginalMap:
 
         ``(n, T, C)``, float32: what a critic sees, with the ties of the data.
         """
-        y = self._gathered(z.float() * self.scale + self.location)
+        y = self._gathered(self._imposed(z.float() * self.scale + self.location))
         for c in self._discrete():
             y[:, :, c] = self.levels_z[c, self._level(y, c)].reshape(y.shape[:2])
+        return y
+
+    def _imposed(self, y: Tensor) -> Tensor:
+        """Channel scores ``(n, T, C)`` of series moved to what all series share."""
+        common = SeriesInvariants(self.means, self.deviations)
+        if not len(common.channels) or not len(y):
+            return y
+        part = {k: v[common.channels] for k, v in vars(self).items() if k in MAPPED}
+        maps, own = replace(self, **part), y[:, :, common.channels]
+        x = _by_series(maps._values(_by_channel(own)), own.shape)
+        moved = maps._scores(_by_channel(common.imposed(x.double())))
+        y = y.clone()
+        y[:, :, common.channels] = _by_series(moved, own.shape)
         return y
 
     def _gathered(self, y: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from gluonts_dualkl.laws.donors import Donors
 from gluonts_dualkl.laws.elliptical import RadialLaw
 from gluonts_dualkl.laws.gaussian import CausalGaussian
 from gluonts_dualkl.laws.stillness import StillSteps
@@ -158,12 +159,12 @@ class GaussianReference:
 
 @dataclass(frozen=True)
 class DonorPaths(State):
-    """Recombined series with the training series each step came from.
+    """Recombined series with the donor each step came from.
 
     Attributes
     ----------
     donors
-        Index of the donor of every step, ``(n, T)``.
+        Index of the donor of every step among :class:`Donors`, ``(n, T)``.
     log_moves
         Log-probability of every donor given the one before and the series so far,
         ``(n, T)``.
@@ -205,6 +206,11 @@ class Recombination:
     still
         Where donors stand still and a recombined series does so with them; by default
         it follows their innovations there as well.
+    season
+        Steps after which the law repeats itself, see
+        :func:`~gluonts_dualkl.laws.seasonality.season_of`: series shifted by multiples
+        of it are donors as well, and one that comes to its end is left. By default no
+        series is shifted.
     """
 
     def __init__(
@@ -214,23 +220,27 @@ class Recombination:
         mean_block: float,
         neighbours: int = 5,
         still: StillSteps | None = None,
+        season: int | None = None,
     ) -> None:
-        self.train, self.law, self.still = train, law, still
+        length, channels = train.shape[1:]
+        self.train, self.law = train, law
+        self.donors = Donors.of(train, season or length, law.order)
+        self.still = None if still is None else still.of(self.donors)
         self.mean_block, self.neighbours = float(mean_block), neighbours
         self._coefficients = law.coefficients.float()
-        length, channels = train.shape[1:]
         covariance = law.factors @ law.factors.transpose(1, 2)
         floor = 0.1 * torch.eye(channels, dtype=covariance.dtype, device=train.device)
         precision = torch.linalg.inv(covariance + floor)
         self._metric = torch.linalg.cholesky(precision).float()
-        self._near = _neighbours(train[:, 0], min(neighbours, len(train) - 1))
-        predicted = [self._predict(train, t) for t in range(length)]
+        self._rank = min(neighbours, len(train) - 1)
+        z, starters = self.donors.z, self.donors.starters
+        firsts, series = z[:starters, 0], self.donors.series[:starters]
+        reach = self._rank * starters // len(train)  # as far with shifted donors
+        self._near = _neighbours(firsts, series, reach)
         self._innovations = torch.stack(
-            [train[:, t] - predicted[t] for t in range(length)]
+            [z[:, t] - self._predict(z, t) for t in range(length)]
         )
-        self._keys = torch.stack(
-            [self._key(predicted[t], train[:, t - 1], t) for t in range(1, length)]
-        )
+        self._keys = torch.stack([self._key(z, t) for t in range(1, length)])
 
     def start(self, num_samples: int, generator: torch.Generator) -> DonorPaths:
         """Independent draws of the law, ``num_samples`` rows."""
@@ -278,26 +288,31 @@ class Recombination:
             2, len(donors), generator=generator, device=donors.device
         )
         place = (pick * self._near.shape[1]).long()
-        target = self.train[self._near[donors, place], 0]
-        return share[:, None] * (target - self.train[donors, 0])
+        firsts = self.donors.z[:, 0]
+        return share[:, None] * (firsts[self._near[donors, place]] - firsts[donors])
 
     def _predict(self, z: Tensor, t: int) -> Tensor:
         return self.law.context(z, t) @ self._coefficients[t]
 
-    def _key(self, predicted: Tensor, last: Tensor, t: int) -> Tensor:
-        """What donors are compared by, ``(n, 2 C)``: whitened prediction and last."""
-        metric = self._metric[t]
-        return torch.cat([predicted @ metric, math.sqrt(0.5) * last @ metric], 1)
+    def _key(self, z: Tensor, t: int) -> Tensor:
+        """What series and donors are compared by before step ``t``, ``(n, 2 C)``.
 
-    def _log_weights(
-        self, predicted: Tensor, last: Tensor, current: Tensor, t: int
-    ) -> Tensor:
-        """Log-probabilities of the next donor on a change, ``(m, N)``."""
-        keys = self._keys[t - 1]
-        distance = torch.cdist(self._key(predicted, last, t), keys).square()
-        distance.scatter_(1, current[:, None], torch.inf)
-        rank = min(self.neighbours, len(keys) - 1)
-        bandwidth = distance.kthvalue(rank, 1, keepdim=True).values
+        The prediction of the step and the last value, whitened.
+        """
+        last = math.sqrt(0.5) * z[:, t - 1]
+        metric = self._metric[t]
+        return torch.cat([self._predict(z, t) @ metric, last @ metric], 1)
+
+    def _log_weights(self, z: Tensor, current: Tensor, t: int) -> Tensor:
+        """Log-probabilities of the next donor on a change, ``(m, M)``.
+
+        Never the present donor's series at any shift, nor one that has no step ``t``.
+        """
+        series = self.donors.series
+        distance = torch.cdist(self._key(z, t), self._keys[t - 1])
+        barred = (series == series[current, None]) | ~self.donors.valid[t]
+        distance = distance.square().masked_fill(barred, torch.inf)
+        bandwidth = distance.kthvalue(self._rank, 1, keepdim=True).values
         return torch.log_softmax(-0.5 * distance / (bandwidth + 1e-12), 1)
 
     def _regrow(
@@ -309,7 +324,7 @@ class Recombination:
         past minus that under the old.
         """
         n, length = state.donors.shape
-        num_donors = len(self.train)
+        num_donors, starters = len(self.donors), self.donors.starters
         z, donors = state.z.clone(), state.donors.clone()
         log_moves = state.log_moves.clone()
         starts = state.starts
@@ -321,26 +336,26 @@ class Recombination:
                 2, n, generator=generator, device=z.device
             )
             if t == 0:
-                new = torch.where(drawn, (uniform * num_donors).long(), donors[:, 0])
+                new = torch.where(drawn, (uniform * starters).long(), donors[:, 0])
                 log_move = torch.zeros_like(factor)
                 shift = self._shifts(new, generator)
                 starts = torch.where(drawn[:, None], shift, starts)
             else:
                 before = donors[:, t - 1]
                 new = torch.where(drawn, before, donors[:, t])
+                ended = ~self.donors.valid[t, before]
                 log_move = torch.full_like(factor, stay)
-                switching = drawn & (change_here < 1 / self.mean_block)
+                switching = drawn & (ended | (change_here < 1 / self.mean_block))
                 rows = torch.nonzero(switching | (moving & (new != before))).ravel()
                 for part in rows.split(max(1, BLOCK_NUMBERS // num_donors)):
                     if not len(part):
                         continue
-                    weights = self._log_weights(
-                        self._predict(z[part], t), z[part, t - 1], before[part], t
-                    )
+                    weights = self._log_weights(z[part], before[part], t)
                     picked = _draw(weights, uniform[part])
                     picked = torch.where(drawn[part], picked, new[part])
                     new[part] = picked
-                    log_move[part] = change + weights.gather(1, picked[:, None])[:, 0]
+                    here = torch.where(ended[part], 0.0, change)
+                    log_move[part] = here + weights.gather(1, picked[:, None])[:, 0]
             kept = moving & ~drawn
             factor += torch.where(kept, log_move - log_moves[:, t], 0.0)
             followed = self._predict(z, t) + self._innovations[t, new]
@@ -354,15 +369,13 @@ class Recombination:
         return DonorPaths(z, donors, log_moves, starts), factor
 
 
-def _neighbours(x: Tensor, rank: int) -> Tensor:
-    """Nearest other rows of every row of ``x`` ``(N, C)``, ``(N, rank)``."""
-    near, start = [], 0
-    for block in x.split(max(1, BLOCK_NUMBERS // len(x))):
-        apart = torch.cdist(block, x)
-        own = torch.arange(len(block), device=x.device)
-        apart[own, start + own] = torch.inf
+def _neighbours(x: Tensor, series: Tensor, rank: int) -> Tensor:
+    """Nearest rows of ``x`` ``(M, C)`` that are of other ``series``, ``(M, rank)``."""
+    near = []
+    rows = max(1, BLOCK_NUMBERS // len(x))
+    for block, own in zip(x.split(rows), series.split(rows)):
+        apart = torch.cdist(block, x).masked_fill(own[:, None] == series, torch.inf)
         near.append(apart.topk(rank, largest=False).indices)
-        start += len(block)
     return torch.cat(near)
 
 

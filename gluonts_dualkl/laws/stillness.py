@@ -8,11 +8,12 @@ where its donor does. Our construction.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from gluonts_dualkl.laws.donors import Donors
 from gluonts_dualkl.laws.marginals import MarginalMap
 
 __all__ = ["StillSteps"]
@@ -49,6 +50,12 @@ class StillSteps:
         ratio[1:] = maps.scale[:-1] / maps.scale[1:]
         offset[1:] = -maps.location.diff(dim=0) / maps.scale[1:]
         return cls(mask.transpose(0, 1).contiguous(), ratio, offset)
+
+    def of(self, donors: Donors) -> StillSteps:
+        """The same of donors, which are shifted series."""
+        length = len(self.mask)
+        source = torch.arange(length, device=self.mask.device)[:, None] + donors.shifts
+        return replace(self, mask=self.mask[source.clamp(0, length - 1), donors.series])
 
     def held(self, followed: Tensor, before: Tensor, donors: Tensor, t: int) -> Tensor:
         """``followed`` ``(n, C)`` at step ``t``, or the value ``before`` it carried on.

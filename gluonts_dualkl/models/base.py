@@ -38,9 +38,12 @@ class Draws(State):
     donors
         Index of a training series for every step, ``(n, T)``: the one it was made from,
         or the nearest one where a sampler makes series from none.
+    shifts
+        A step ``t`` was made from step ``t + shift`` of its donor, ``(n, T)``.
     """
 
     donors: Tensor
+    shifts: Tensor
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,8 @@ class PathModel(ABC):
     def with_nearest(self, z: Tensor) -> Draws:
         """Series ``z`` ``(n, T, C)`` with the nearest training series as donors."""
         nearest = self.guard.nearest_rows(z)
-        return Draws(z, nearest[:, None].expand(-1, z.shape[1]))
+        donors = nearest[:, None].expand(-1, z.shape[1])
+        return Draws(z, donors, torch.zeros_like(donors))
 
     def conditioned(self, rows: Tensor) -> PathModel:
         """The model with training series ``rows`` ``(m,)`` as the only donors."""

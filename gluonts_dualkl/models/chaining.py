@@ -76,8 +76,10 @@ class RecombinedRest(Recombination):
     ) -> None:
         vars(self).update(vars(model.reference))  # the law itself, prepared once
         self.model, self.overlap = model, overlap
-        if phases is not None and model.rows is not None:
-            phases = replace(phases, starts=phases.starts[model.rows])
+        if phases is not None:
+            starts = phases.starts if model.rows is None else phases.starts[model.rows]
+            starts = starts[self.donors.series] + self.donors.shifts
+            phases = replace(phases, starts=starts % phases.season)
         self.phases = phases
         self._unlike = None if phases is None else ~phases.like(phases.starts)
 
@@ -87,7 +89,7 @@ class RecombinedRest(Recombination):
         num_steps: int,
         generator: torch.Generator,
         phase: Tensor | None = None,
-    ) -> DonorPaths:
+    ) -> Draws:
         """Windows that begin with ``heads`` ``(n, h, C)`` at ``phase`` ``(n,)``.
 
         Of ``STARTS`` draws of the reference a row keeps one with probability
@@ -115,14 +117,14 @@ class RecombinedRest(Recombination):
         does on any change.
         """
         n, h, channels = heads.shape
-        num_donors, length = self.train.shape[:2]
+        num_donors, length = len(self.donors), self.train.shape[1]
         z = heads.new_zeros(n, length, channels)
         z[:, :h] = heads
         fit = torch.ones(n, num_donors, device=heads.device)
         if self.phases is not None and phase is not None:
             fit = self.phases.like(phase).float()
         aside = torch.multinomial(fit, 1, generator=generator)[:, 0]
-        weights = self._log_weights(self._predict(z, h), z[:, h - 1], aside, h)
+        weights = self._log_weights(z, aside, h)
         donor = torch.multinomial(weights.exp(), 1, generator=generator)
         blank = DonorPaths(
             z,
@@ -138,10 +140,8 @@ class RecombinedRest(Recombination):
         first = self.overlap + (uniform**1.5 * (length - self.overlap)).long()
         return first.clamp(max=length - 1)
 
-    def _log_weights(
-        self, predicted: Tensor, last: Tensor, current: Tensor, t: int
-    ) -> Tensor:
-        weights = super()._log_weights(predicted, last, current, t)
+    def _log_weights(self, z: Tensor, current: Tensor, t: int) -> Tensor:
+        weights = super()._log_weights(z, current, t)
         if self._unlike is None:
             return weights
         return torch.log_softmax(weights - FAR * self._unlike[current], 1)
@@ -200,7 +200,8 @@ class KrigedRest:
         picked = _pick(gain.clamp(-MAX_TILT, MAX_TILT), generator)
         rows = torch.arange(len(heads), device=picked.device)
         z = moved.reshape(*among.shape, *moved.shape[1:])[rows, picked]
-        return Draws(z, pool.donors[among[rows, picked]])
+        chosen = among[rows, picked]
+        return Draws(z, pool.donors[chosen], pool.shifts[chosen])
 
     def moved(self, z: Tensor, heads: Tensor) -> Tensor:
         """Windows ``z`` ``(n, T, C)`` on other heads, innovations of the rest kept."""
@@ -320,7 +321,9 @@ def _chained(
     maps, h = law.model.marginals, law.overlap
     values, donors = [maps.from_normal(state.z)], [state.donors]
     size = state.z.shape[1]
-    phase = None if phases is None else phases.starts[state.donors[:, -1]]
+    phase = None
+    if phases is not None:
+        phase = phases.starts[state.donors[:, -1]] + state.shifts[:, -1]
     for _ in range(size, length, size - h):
         if phases is not None and phase is not None:
             phase = (phase + size - h) % phases.season

@@ -21,8 +21,9 @@ from gluonts_dualkl.laws.references import (
     Recombination,
     Reference,
 )
+from gluonts_dualkl.laws.seasonality import season_of
 from gluonts_dualkl.laws.stillness import StillSteps
-from gluonts_dualkl.models.base import CopyGuard, PathModel, copy_distance
+from gluonts_dualkl.models.base import CopyGuard, Draws, PathModel, copy_distance
 from gluonts_dualkl.models.boosting import PathLeg, boost, follow, unnormalised
 from gluonts_dualkl.walks.samplers import TiltedWalkers, draw_candidates, metropolis
 
@@ -52,6 +53,9 @@ class DualModel(PathModel):
         The learned legs in path order.
     mean_block
         Mean stay with a donor, time steps.
+    season
+        Steps after which the law repeats itself, ``T`` where it does not: 1 for windows
+        of a stationary record, whose donors may be shifted at will.
     holds_still
         Whether recombined series stand still where their donors do. Both ways are
         tried, and the one kept whose draws the first critic can tell less surely from
@@ -67,6 +71,7 @@ class DualModel(PathModel):
     features: StatisticsFeatures
     legs: tuple[PathLeg, ...]
     mean_block: float
+    season: int
     holds_still: bool = False
     rows: Tensor | None = None
 
@@ -90,7 +95,10 @@ class DualModel(PathModel):
         """
         device = generator.device
         maps = MarginalMap.fit(values, marginals).to(device)
-        z = maps.to_normal(torch.as_tensor(values, device=device))
+        x = torch.as_tensor(values, device=device)
+        season = season_of(maps.channel_scores(maps.to_normal(x)))
+        maps = maps.with_season(season)
+        z = maps.to_normal(x)
         gaussian = CausalGaussian.select(z, generator)
         radial = RadialLaw.fit(z, gaussian, generator)
         features = StatisticsFeatures.fit(maps, z)
@@ -99,9 +107,9 @@ class DualModel(PathModel):
         # as many walkers as fit into memory where windows are very large
         most = max(100, MOST_PIXELS // z[0].numel())
         num_walkers = min(num_walkers, most)
-        reference = Recombination(z, gaussian, block)
+        reference = Recombination(z, gaussian, block, season=season)
         if (still := StillSteps.fit(maps, z)) is not None:
-            holding = Recombination(z, gaussian, block, still=still)
+            holding = Recombination(z, gaussian, block, still=still, season=season)
             both = [reference, holding]
             reference = _closest(both, features, z, num_walkers, generator)
 
@@ -125,9 +133,8 @@ class DualModel(PathModel):
                 follow(walkers, "data", above, num_steps),
             )
         holds_still = reference.still is not None
-        return cls(
-            maps, z, gaussian, distance, radial, features, legs, block, holds_still
-        )
+        parts = (maps, z, gaussian, distance, radial, features, legs)
+        return cls(*parts, block, season, holds_still)
 
     @cached_property
     def reference(self) -> Recombination:
@@ -138,7 +145,7 @@ class DualModel(PathModel):
             generator = torch.Generator(z.device).manual_seed(0)
             law = CausalGaussian.select(z - z.mean(0), generator)
         still = StillSteps.fit(self.marginals, z) if self.holds_still else None
-        return Recombination(z, law, self.mean_block, still=still)
+        return Recombination(z, law, self.mean_block, still=still, season=self.season)
 
     def log_ratio_of_scores(self, z: Tensor) -> dict[str, Tensor]:
         """Normalised dual functions of normal scores ``z`` by leg, ``(n,)``, nats."""
@@ -167,7 +174,7 @@ class DualModel(PathModel):
 
     def draw(
         self, num_samples: int, num_steps: int, generator: torch.Generator
-    ) -> DonorPaths:
+    ) -> Draws:
         """Independent chains: the best of a few recombinations by weight, then a walk.
 
         Of ``CANDIDATES`` draws of the reference a row keeps one with probability
@@ -196,15 +203,17 @@ class DualModel(PathModel):
         """
         return replace(self, rows=rows)
 
-    def named(self, state: DonorPaths) -> DonorPaths:
-        """A state of the reference with donors counted among all training series."""
-        if self.rows is None:
-            return state
-        return replace(state, donors=self.rows[state.donors])
+    def named(self, state: DonorPaths) -> Draws:
+        """Draws of the reference, donors counted among all training series."""
+        donors = self.reference.donors
+        series, shifts = donors.series[state.donors], donors.shifts[state.donors]
+        return Draws(
+            state.z, series if self.rows is None else self.rows[series], shifts
+        )
 
     def walk(
         self, num_steps: int, generator: torch.Generator
-    ) -> tuple[DonorPaths, np.ndarray]:
+    ) -> tuple[Draws, np.ndarray]:
         """One chain from a reference draw, see :meth:`PathModel.walk`."""
         state = self.reference.start(1, generator)
         states, steps = [state], [0]
@@ -219,7 +228,7 @@ class DualModel(PathModel):
         return self.named(DonorPaths.cat(states)), np.array(steps)
 
     def facts(self) -> dict[str, Any]:
-        """Mean stay, stillness and what is plain about the legs."""
+        """Mean stay, season, stillness and what is plain about the legs."""
         legs = [
             {
                 "name": leg.name,
@@ -231,6 +240,7 @@ class DualModel(PathModel):
         ]
         return {
             "mean_block": self.mean_block,
+            "season": self.season,
             "holds_still": self.holds_still,
             "legs": legs,
         }
@@ -261,6 +271,7 @@ class DualModel(PathModel):
             features=StatisticsFeatures(shared["marginals"], **tensors["features"]),
             legs=legs,
             mean_block=facts["mean_block"],
+            season=facts["season"],
             holds_still=facts["holds_still"],
         )
 
