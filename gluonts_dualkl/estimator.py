@@ -96,6 +96,11 @@ class DualKLEstimator(Estimator):
         Mean number of steps that a synthetic series follows one donor before it may
         pass to another; by default a twelfth of ``length``, at least 4. Shorter is
         more novel, longer more faithful.
+    season
+        Steps after which the law of a window repeats itself: training windows shifted
+        by multiples of it are donors too, which makes series less alike those of
+        training. Found from the data by default (1 for a record that is stationary, 24
+        for whole days of hours); ``length`` or more for no shifts.
     max_rounds
         Most boosting rounds of a leg of the path.
     step_size
@@ -134,6 +139,7 @@ class DualKLEstimator(Estimator):
         path_settings: dict | None = None,
         marginals: str = "auto",
         mean_block: float | None = None,
+        season: int | None = None,
         max_rounds: int = 16,
         step_size: float = 0.7,
         num_walkers: int = 600,
@@ -153,6 +159,7 @@ class DualKLEstimator(Estimator):
         _check_choice("strategy", strategy, ("auto", *STRATEGIES))
         _check_range("max_windows", max_windows, MIN_SERIES, None)
         _check_range("mean_block", mean_block, 1.5, None)
+        _check_range("season", season, 1, None)
         _check_range("max_rounds", max_rounds, 1, None)
         _check_range("step_size", step_size, 0.01, 1)
         _check_range("num_walkers", num_walkers, 50, None)
@@ -165,7 +172,7 @@ class DualKLEstimator(Estimator):
         self.path, self.path_settings = path, dict(path_settings or {})
         self.marginals = marginals
         _check_path(path, self.path_settings)
-        self.mean_block, self.max_rounds = mean_block, max_rounds
+        self.mean_block, self.season, self.max_rounds = mean_block, season, max_rounds
         self.step_size, self.num_walkers = step_size, num_walkers
         self.num_steps, self.num_folds = num_steps, num_folds
         self.channel_names, self.seed, self.device = channel_names, seed, device
@@ -249,6 +256,7 @@ class DualKLEstimator(Estimator):
         if self.path == "recombination":
             settings = {
                 "mean_block": self.mean_block,
+                "season": self.season,
                 "max_rounds": self.max_rounds,
                 "step_size": self.step_size,
                 "num_walkers": self.num_walkers,

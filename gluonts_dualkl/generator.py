@@ -274,6 +274,7 @@ class DualKLGenerator:
             "gaussian_order": self.model.gaussian.order,
             "path": self.model.kind,
             "mean_block_steps": self.model.facts().get("mean_block"),
+            "season_steps": self.model.facts().get("season"),
             "certificate": [
                 {"leg": name, "held_out_log_loss": loss, "nats": nats}
                 for name, loss, nats in self.certificate

@@ -157,6 +157,13 @@ class TestModel:
         source = torch.arange(16) + draws.shifts
         assert 0 <= source.min() and source.max() < 16
 
+    @pytest.mark.parametrize("season", [16, 1000])
+    def test_shifts_nothing_where_that_is_asked_for(self, season):
+        values = ar1(50, 16, 2, 0.7, seed=3)
+        model = DualModel.fit(values, seeded(), season=season, **QUICK)
+        assert model.season == 16
+        assert (model.draw(60, 3, seeded(1)).shifts == 0).all()
+
     def test_keeps_the_phase_of_days(self):
         model = DualModel.fit(daily(60), seeded(), **QUICK)
         assert model.season == 6

@@ -159,6 +159,7 @@ def test_bad_data(make, options, message):
         ({"step_size": 0.0}, "step_size is 0.0; it must be between"),
         ({"num_folds": 1}, "num_folds is 1"),
         ({"mean_block": 1.0}, "mean_block is 1.0; it must be at least 1.5"),
+        ({"season": 0}, "season is 0; it must be at least 1"),
         ({"seed": -1}, "seed is -1"),
     ],
 )

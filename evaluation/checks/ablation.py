@@ -36,6 +36,7 @@ def _path(name: str, **settings: Any) -> dict[str, Any]:
 # variant -> arguments of the estimator; the part that differs is in front of the colon
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
+    "donors: at their own time": {"season": 10**9},
     "path: single": _path("single"),
     "path: line": _path("line"),
     "path: tree": _path("tree"),

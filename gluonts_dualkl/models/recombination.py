@@ -81,6 +81,7 @@ class DualModel(PathModel):
         values: np.ndarray,
         generator: torch.Generator,
         mean_block: float | None = None,
+        season: int | None = None,
         max_rounds: int = 16,
         step_size: float = 0.7,
         num_walkers: int = 600,
@@ -90,13 +91,17 @@ class DualModel(PathModel):
     ) -> DualModel:
         """Fit to ``values`` ``(N, T, C)``, finite, no channel constant.
 
+        ``season`` is found by :func:`~gluonts_dualkl.laws.seasonality.season_of` unless
+        given; ``T`` or more keeps every donor at its own time.
         With ``draw_only`` the last leg alone is learned, that to the data, which is all
         that draws need, and its normalisers are NaN: a third to a seventh of the cost.
         """
         device = generator.device
         maps = MarginalMap.fit(values, marginals).to(device)
         x = torch.as_tensor(values, device=device)
-        season = season_of(maps.channel_scores(maps.to_normal(x)))
+        if season is None:
+            season = season_of(maps.channel_scores(maps.to_normal(x)))
+        season = min(season, len(maps.location))
         maps = maps.with_season(season)
         z = maps.to_normal(x)
         gaussian = CausalGaussian.select(z, generator)
