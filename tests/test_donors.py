@@ -113,6 +113,19 @@ class TestShiftedRecombination:
             state.z[followed], donors.z[first][followed], atol=1e-5, rtol=1e-5
         )
 
+    def test_spreads_first_steps_to_all_sides(self, train, law):
+        """Half of the mean square way to the neighbours, none of it on average."""
+        reference = Recombination(train, law, mean_block=3, season=1)
+        state = reference.start(20_000, seeded())
+        z, donors = reference.donors.z[:, 0], state.donors[:, 0]
+        ways = z[reference._near[donors]] - z[donors][:, None]
+        expected = 0.5 * ways.square().sum(2).mean()
+        found = state.starts.square().sum(1)
+        assert abs(found.mean() - expected) < 4 * found.std() / 20_000**0.5
+        error = state.starts.std(0) / 20_000**0.5
+        assert (state.starts.mean(0).abs() < 4 * error).all()
+        assert torch.allclose(state.z[:, 0], z[donors] + state.starts, atol=1e-5)
+
     def test_never_uses_a_donor_beyond_its_ends(self, train, law):
         reference = Recombination(train, law, mean_block=3, season=1)
         state = reference.start(300, seeded())

@@ -1,6 +1,6 @@
 """How generators fare with fewer and with more training series.
 
-``python -m gluonts_dualkl.evaluation.checks.curves --data storms_atlantic --out FOLDER``
+``python -m gluonts_dualkl.evaluation.checks.curves --data storms_atlantic --out OUT``
 runs the benchmark once for every number of training series, each with a folder of its
 own that is resumed, and writes ``curves.csv``: a row a cell, as
 :mod:`~gluonts_dualkl.evaluation.checks.benchmark_table` has them, and ``n_train``.

@@ -190,8 +190,9 @@ class Recombination:
     values, with the ``neighbours``-th smallest distance as squared bandwidth. So a
     series follows one real series for a while and passes on to another that was about
     to do something similar. The first step lies between the donor's and that of one of
-    its ``neighbours`` nearest, uniformly, so that new levels arise. Given any prefix,
-    the law of the rest is drawn exactly.
+    its ``neighbours`` nearest, uniformly, so that new levels arise; of a stationary
+    record, whose windows keep their levels, it is spread to all sides of the donor's.
+    Given any prefix, the law of the rest is drawn exactly.
 
     Parameters
     ----------
@@ -225,6 +226,7 @@ class Recombination:
         length, channels = train.shape[1:]
         self.train, self.law = train, law
         self.donors = Donors.of(train, season or length, law.order)
+        self.stationary = season == 1
         self.still = None if still is None else still.of(self.donors)
         self.mean_block, self.neighbours = float(mean_block), neighbours
         self._coefficients = law.coefficients.float()
@@ -284,12 +286,29 @@ class Recombination:
 
     def _shifts(self, donors: Tensor, generator: torch.Generator) -> Tensor:
         """Shifts of first steps towards those of random neighbours, ``(n, C)``."""
+        if self.stationary:
+            return self._spread(donors, generator)
         pick, share = torch.rand(
             2, len(donors), generator=generator, device=donors.device
         )
         place = (pick * self._near.shape[1]).long()
         firsts = self.donors.z[:, 0]
         return share[:, None] * (firsts[self._near[donors, place]] - firsts[donors])
+
+    def _spread(self, donors: Tensor, generator: torch.Generator) -> Tensor:
+        """Normal shifts along the ways to ``neighbours`` random neighbours, ``(n, C)``.
+
+        Half as much of each way, squared, as the way itself, shared between them.
+        """
+        near = self._near[donors]
+        count = min(self.neighbours, near.shape[1])
+        order = torch.rand(near.shape, generator=generator, device=near.device)
+        near = near.gather(1, order.topk(count, 1).indices)
+        shape = (len(donors), count)
+        share = torch.randn(shape, generator=generator, device=near.device)
+        firsts = self.donors.z[:, 0]
+        ways = firsts[near] - firsts[donors][:, None]
+        return torch.einsum("nk,nkc->nc", share * math.sqrt(0.5 / count), ways)
 
     def _predict(self, z: Tensor, t: int) -> Tensor:
         return self.law.context(z, t) @ self._coefficients[t]
