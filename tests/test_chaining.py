@@ -13,7 +13,7 @@ from scipy.stats import norm
 from gluonts_dualkl.evaluation.metrics.information import c2st_auc_logistic
 from gluonts_dualkl.laws.gaussian import CausalGaussian
 from gluonts_dualkl.laws.marginals import MarginalMap
-from gluonts_dualkl.laws.references import Recombination
+from gluonts_dualkl.laws.recombination import Recombination
 from gluonts_dualkl.models.base import PathModel, copy_distance
 from gluonts_dualkl.models.chaining import (
     KrigedRest,

@@ -5,7 +5,7 @@ from laws import ar1
 
 from gluonts_dualkl.laws.donors import MAX_DONORS, Donors
 from gluonts_dualkl.laws.gaussian import CausalGaussian
-from gluonts_dualkl.laws.references import Recombination
+from gluonts_dualkl.laws.recombination import Recombination
 from gluonts_dualkl.laws.seasonality import season_of
 from gluonts_dualkl.models.phases import Phases
 from gluonts_dualkl.models.recombination import DualModel

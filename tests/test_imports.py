@@ -55,7 +55,7 @@ LEVELS = [
         "walks.annealing",
         "walks.gradient_walk",
     },
-    {"critics.training", "laws.potentials"},
+    {"critics.training", "laws.potentials", "laws.recombination"},
     {"laws.noise"},
     {"walks.reverse_diffusion"},
     {"walks.samplers", "models.base"},

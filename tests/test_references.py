@@ -5,7 +5,8 @@ from laws import ar1
 
 from gluonts_dualkl.laws.elliptical import RadialLaw
 from gluonts_dualkl.laws.gaussian import CausalGaussian
-from gluonts_dualkl.laws.references import GaussianReference, Recombination
+from gluonts_dualkl.laws.recombination import Recombination
+from gluonts_dualkl.laws.references import GaussianReference
 from gluonts_dualkl.walks.samplers import metropolis
 
 

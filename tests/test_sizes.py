@@ -14,15 +14,11 @@ from laws import ar1
 from gluonts_dualkl.critics import linear
 from gluonts_dualkl.critics.linear import StatisticsFeatures
 from gluonts_dualkl.evaluation.checks import sizes
-from gluonts_dualkl.laws import gaussian, references, statistics
+from gluonts_dualkl.laws import gaussian, recombination, references, statistics
 from gluonts_dualkl.laws.gaussian import CausalGaussian
 from gluonts_dualkl.laws.marginals import MarginalMap
-from gluonts_dualkl.laws.references import (
-    GaussianReference,
-    Recombination,
-    State,
-    draw_in_blocks,
-)
+from gluonts_dualkl.laws.recombination import Recombination
+from gluonts_dualkl.laws.references import GaussianReference, State, draw_in_blocks
 from gluonts_dualkl.laws.statistics import (
     MAX_PAIRS,
     series_statistics,
@@ -90,7 +86,7 @@ def test_selected_gaussian_has_the_best_held_out_likelihood(z):
 @pytest.mark.parametrize("numbers", [1, 500, 10**7])
 def test_nearest_neighbours_by_blocks(z, numbers, monkeypatch):
     monkeypatch.setattr(base, "BLOCK_NUMBERS", numbers)
-    monkeypatch.setattr(references, "BLOCK_NUMBERS", numbers)
+    monkeypatch.setattr(recombination, "BLOCK_NUMBERS", numbers)
     flat = z.flatten(1).double().numpy()
     apart = np.linalg.norm(flat[:, None] - flat, axis=2)
     guard = CopyGuard(z[20:], 1.0)
@@ -101,10 +97,10 @@ def test_nearest_neighbours_by_blocks(z, numbers, monkeypatch):
     assert copy_distance(z) == pytest.approx(expected, rel=1e-3)
     first = np.linalg.norm(z[:, None, 0].numpy() - z[:, 0].numpy(), axis=2)
     np.fill_diagonal(first, np.inf)
-    near = references._neighbours(z[:, 0], torch.arange(len(z)), 3).numpy()
+    near = recombination._neighbours(z[:, 0], torch.arange(len(z)), 3).numpy()
     assert (np.sort(near, 1) == np.sort(first.argsort(1)[:, :3], 1)).all()
     series = torch.arange(len(z)) // 2
-    near = references._neighbours(z[:, 0], series, 3)
+    near = recombination._neighbours(z[:, 0], series, 3)
     assert (series[near] != series[:, None]).all()
 
 
@@ -133,7 +129,7 @@ def test_donors_are_picked_by_blocks_as_at_once(z, law, monkeypatch):
     reference = Recombination(z, law, mean_block=4)
     state = reference.start(50, seeded())
     whole, factor = reference.propose(state, seeded(1))
-    monkeypatch.setattr(references, "BLOCK_NUMBERS", 7 * len(z))
+    monkeypatch.setattr(recombination, "BLOCK_NUMBERS", 7 * len(z))
     blocks, other = reference.propose(state, seeded(1))
     assert torch.equal(blocks.donors, whole.donors)
     torch.testing.assert_close(other, factor)

@@ -8,7 +8,7 @@ from test_references import seeded, statistics, z_scores
 
 from gluonts_dualkl.laws.gaussian import CausalGaussian
 from gluonts_dualkl.laws.marginals import MarginalMap
-from gluonts_dualkl.laws.references import Recombination
+from gluonts_dualkl.laws.recombination import Recombination
 from gluonts_dualkl.laws.stillness import StillSteps
 from gluonts_dualkl.models.chaining import RecombinedRest
 from gluonts_dualkl.models.recombination import DualModel

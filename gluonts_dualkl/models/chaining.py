@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 
 from gluonts_dualkl.laws.marginals import MarginalMap
-from gluonts_dualkl.laws.references import DonorPaths, Recombination
+from gluonts_dualkl.laws.recombination import DonorPaths, Recombination
 from gluonts_dualkl.models.base import Draws, PathModel, sum_legs
 from gluonts_dualkl.models.phases import Phases, default_overlap
 from gluonts_dualkl.models.recombination import DualModel
@@ -58,7 +58,7 @@ class RecombinedRest(Recombination):
 
     The donor at the end of the head is drawn by the kernel that draws any next donor;
     from there on the law is that of
-    :class:`~gluonts_dualkl.laws.references.Recombination` given the head, and
+    :class:`~gluonts_dualkl.laws.recombination.Recombination` given the head, and
     :meth:`propose` redraws steps after the head only.
 
     Parameters

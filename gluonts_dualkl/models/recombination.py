@@ -15,12 +15,8 @@ from gluonts_dualkl.critics.linear import StatisticsFeatures, fit_leg
 from gluonts_dualkl.laws.elliptical import RadialLaw
 from gluonts_dualkl.laws.gaussian import CausalGaussian
 from gluonts_dualkl.laws.marginals import MarginalMap
-from gluonts_dualkl.laws.references import (
-    DonorPaths,
-    GaussianReference,
-    Recombination,
-    Reference,
-)
+from gluonts_dualkl.laws.recombination import DonorPaths, Recombination
+from gluonts_dualkl.laws.references import GaussianReference, Reference
 from gluonts_dualkl.laws.seasonality import season_of
 from gluonts_dualkl.laws.stillness import StillSteps
 from gluonts_dualkl.models.base import CopyGuard, Draws, PathModel, copy_distance
