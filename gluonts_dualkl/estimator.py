@@ -143,7 +143,7 @@ class DualKLEstimator(Estimator):
         max_rounds: int = 16,
         step_size: float = 0.7,
         num_walkers: int = 600,
-        num_steps: int = 20,
+        num_steps: int = 40,
         num_folds: int = 5,
         channel_names: list | None = None,
         seed: int = 0,

@@ -69,7 +69,7 @@ class DualKLGenerator:
         optimism: float = 0.0,
         validation: dict[str, np.ndarray] | None = None,
         channel_names: list[str] | None = None,
-        num_steps: int = 20,
+        num_steps: int = 40,
         num_covariates: int = 0,
     ) -> None:
         self.model, self.windows, self.preparation = model, windows, preparation

@@ -17,6 +17,7 @@ LEVELS = [
         "data.entries",
         "data.grids",
         "data.timestamps",
+        "laws.balance",
         "laws.donors",
         "laws.invariants",
         "laws.knots",

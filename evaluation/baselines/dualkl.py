@@ -42,7 +42,7 @@ class DualKL(Baseline):
     mean_block: float | None = None
     max_rounds: int = 16
     num_walkers: int = 600
-    num_steps: int = 20
+    num_steps: int = 40
     num_folds: int = 2
     device: str = "cpu"
 

@@ -40,7 +40,7 @@ class DualKLDraws(Baseline):
     mean_block: float | None = None
     max_rounds: int = 16
     num_walkers: int = 600
-    num_steps: int = 20
+    num_steps: int = 40
     device: str = "cpu"
 
     def _fit(self, windows: np.ndarray, validation: np.ndarray | None) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gluonts_dualkl.laws.balance import Crowd, Independent
 from gluonts_dualkl.laws.donors import Donors
 from gluonts_dualkl.laws.gaussian import CausalGaussian
 from gluonts_dualkl.laws.references import BLOCK_NUMBERS, State, draw_in_blocks
@@ -75,6 +76,11 @@ class Recombination:
         :func:`~gluonts_dualkl.laws.seasonality.season_of`: series shifted by multiples
         of it are donors as well, and one that comes to its end is left. By default no
         series is shifted.
+    balance
+        How much less likely a donor is for every other draw of the batch that is with
+        it, nats, when stretches are redrawn, see :mod:`gluonts_dualkl.laws.balance`. A
+        batch is as many rows as there are training series. 0 moves rows independently,
+        and only then do moves leave the law exactly invariant.
     """
 
     def __init__(
@@ -85,6 +91,7 @@ class Recombination:
         neighbours: int = 5,
         still: StillSteps | None = None,
         season: int | None = None,
+        balance: float = 0.0,
     ) -> None:
         length, channels = train.shape[1:]
         self.train, self.law = train, law
@@ -92,6 +99,7 @@ class Recombination:
         self.stationary = season == 1
         self.still = None if still is None else still.of(self.donors)
         self.mean_block, self.neighbours = float(mean_block), neighbours
+        self.balance = balance
         self._coefficients = law.coefficients.float()
         covariance = law.factors @ law.factors.transpose(1, 2)
         floor = 0.1 * torch.eye(channels, dtype=covariance.dtype, device=train.device)
@@ -122,7 +130,7 @@ class Recombination:
             torch.zeros(num_samples, channels, device=device),
         )
         first = torch.zeros(num_samples, dtype=torch.long, device=device)
-        return self._regrow(empty, first, first + length, generator)[0]
+        return self._regrow(empty, first, first + length, generator, 0.0)[0]
 
     def propose(
         self, state: DonorPaths, generator: torch.Generator
@@ -141,7 +149,7 @@ class Recombination:
         first = self._first(start, length)
         stretch = 2 + (share * (1 + int(3 * self.mean_block))).long()
         last = torch.where(local < 0.5, first + stretch, length)
-        return self._regrow(state, first, last, generator)
+        return self._regrow(state, first, last, generator, self.balance)
 
     def _first(self, uniform: Tensor, length: int) -> Tensor:
         """Where stretches to redraw begin, from uniform numbers, ``(n,)``."""
@@ -194,13 +202,22 @@ class Recombination:
         distance = torch.cdist(self._key(z, t), self._keys[t - 1])
         barred = (series == series[current, None]) | ~self.donors.valid[t]
         distance = distance.square().masked_fill(barred, torch.inf)
-        bandwidth = distance.kthvalue(self._rank, 1, keepdim=True).values
+        nearest = distance.topk(self._rank, 1, largest=False, sorted=True).values
+        bandwidth = nearest[:, -1:]
         return torch.log_softmax(-0.5 * distance / (bandwidth + 1e-12), 1)
 
     def _regrow(
-        self, state: DonorPaths, first: Tensor, last: Tensor, generator: torch.Generator
+        self,
+        state: DonorPaths,
+        first: Tensor,
+        last: Tensor,
+        generator: torch.Generator,
+        balance: float = 0.0,
     ) -> tuple[DonorPaths, Tensor]:
         """Redraw donors in ``[first, last)``, keep the later ones, follow both.
+
+        With ``balance``, rows choose in a few rounds and keep away from the donors that
+        other rows have and those they chose in earlier rounds.
 
         Returns the new state and the log-probability of the kept donors under the new
         past minus that under the old.
@@ -217,8 +234,14 @@ class Recombination:
             change_here, uniform = torch.rand(
                 2, n, generator=generator, device=z.device
             )
+            chooser: Independent | Crowd = Independent(uniform)
+            if balance:
+                held = state.donors[:, t : t + max(1, int(self.mean_block))]
+                chooser = Crowd(held, num_donors, len(self.train), balance, generator)
             if t == 0:
-                new = torch.where(drawn, (uniform * starters).long(), donors[:, 0])
+                rows = torch.nonzero(drawn).ravel()
+                even = z.new_zeros(1, starters).expand(len(rows), -1)
+                new = donors[:, 0].index_put((rows,), chooser.choose(rows, even))
                 log_move = torch.zeros_like(factor)
                 shift = self._shifts(new, generator)
                 starts = torch.where(drawn[:, None], shift, starts)
@@ -228,13 +251,16 @@ class Recombination:
                 ended = ~self.donors.valid[t, before]
                 log_move = torch.full_like(factor, stay)
                 switching = drawn & (ended | (change_here < 1 / self.mean_block))
+                newcomers = drawn & ~switching & (new != state.donors[:, t])
+                chooser.add(torch.nonzero(newcomers).ravel(), new[newcomers])
                 rows = torch.nonzero(switching | (moving & (new != before))).ravel()
                 for part in rows.split(max(1, BLOCK_NUMBERS // num_donors)):
                     if not len(part):
                         continue
                     weights = self._log_weights(z[part], before[part], t)
-                    picked = _draw(weights, uniform[part])
-                    picked = torch.where(drawn[part], picked, new[part])
+                    own = drawn[part]
+                    picked = new[part]
+                    picked[own] = chooser.choose(part[own], weights[own])
                     new[part] = picked
                     here = torch.where(ended[part], 0.0, change)
                     log_move[part] = here + weights.gather(1, picked[:, None])[:, 0]
@@ -259,11 +285,3 @@ def _neighbours(x: Tensor, series: Tensor, rank: int) -> Tensor:
         apart = torch.cdist(block, x).masked_fill(own[:, None] == series, torch.inf)
         near.append(apart.topk(rank, largest=False).indices)
     return torch.cat(near)
-
-
-def _draw(log_weights: Tensor, uniform: Tensor) -> Tensor:
-    """One index a row by inverse transform, ``(m,)``."""
-    cumulated = log_weights.exp().cumsum(1)
-    at = (uniform * cumulated[:, -1])[:, None]
-    index = torch.searchsorted(cumulated, at, right=True)[:, 0]
-    return index.clamp(max=log_weights.shape[1] - 1)

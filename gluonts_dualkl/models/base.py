@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -22,9 +22,18 @@ from gluonts_dualkl.laws.gaussian import CausalGaussian
 from gluonts_dualkl.laws.marginals import MarginalMap
 from gluonts_dualkl.laws.references import State
 
-__all__ = ["CopyGuard", "Draws", "PathModel", "copy_distance", "sum_legs"]
+__all__ = [
+    "CopyGuard",
+    "Draws",
+    "PathModel",
+    "copy_distance",
+    "copy_ratio",
+    "sum_legs",
+]
 
 COPY_QUANTILE = 0.03
+MIN_SERIES = 4
+TINY = 1e-12
 BLOCK_NUMBERS = 16_000_000
 BLOCK_PIXELS = 4_000_000
 
@@ -158,10 +167,29 @@ def sum_legs(ratios: dict[str, Tensor]) -> Tensor:
 
 
 class CopyGuard:
-    """A steep penalty on series nearer to a training series than ``distance``."""
+    """A steep penalty on series that are too near to one training series.
 
-    def __init__(self, train: Tensor, distance: float) -> None:
+    With ``d_1`` and ``d_2`` the Euclidean distances in normal scores to the nearest and
+    the second nearest training series, on series with
+
+        d_1 < distance    or    d_1 / d_2 < ratio.
+
+    The second is the nearest-neighbour distance ratio, a measure of privacy (Zhao et
+    al. 2021, "CTAB-GAN"): what has one near relative and no others resembles that one,
+    however far it is.
+
+    Parameters
+    ----------
+    train
+        Training series in normal scores, ``(N, T, C)``.
+    distance, ratio
+        The limits, see :func:`copy_distance` and :func:`copy_ratio`; a ratio of 0 is
+        none.
+    """
+
+    def __init__(self, train: Tensor, distance: float, ratio: float = 0.0) -> None:
         self.train, self.distance = train.reshape(len(train), -1), distance
+        self.ratio = ratio
 
     def nearest(self, z: Tensor) -> Tensor:
         """Distance to the nearest training series, ``(n,)``."""
@@ -173,19 +201,49 @@ class CopyGuard:
 
     def __call__(self, z: Tensor) -> Tensor:
         """Log-penalty of series ``z`` ``(n, T, C)``, ``(n,)``."""
-        short = (1 - self.nearest(z) / self.distance).clamp(min=0)
+        if self.ratio and len(self.train) > 1:
+            first, second = _two_nearest(_distances(z.flatten(1), self.train))
+            short = (1 - first / second.clamp(min=TINY) / self.ratio).clamp(min=0)
+        else:
+            first = self.nearest(z)
+            short = torch.zeros_like(first)
+        short = torch.maximum(short, (1 - first / self.distance).clamp(min=0))
         return torch.where(short > 0, -50 - 1e3 * short, 0.0)
 
 
 def copy_distance(z: Tensor) -> float:
     """Distance to the nearest other series that 3 % of series ``z`` fall below."""
-    flat, nearest, start = z.reshape(len(z), -1), [], 0
+    flat = z.reshape(len(z), -1)
+    nearest = torch.cat([d.amin(1) for d in _distances_to_others(flat)])
+    return float(nearest.quantile(COPY_QUANTILE))
+
+
+def copy_ratio(z: Tensor, share: float) -> float:
+    """Nearest-neighbour distance ratio that a ``share`` of series ``z`` fall below.
+
+    Among the other series; 0 with a share of 0 or fewer than ``MIN_SERIES`` series.
+    """
+    if not share or len(z) < MIN_SERIES:
+        return 0.0
+    first, second = _two_nearest(_distances_to_others(z.reshape(len(z), -1)))
+    return float((first / second.clamp(min=TINY)).quantile(share))
+
+
+def _two_nearest(distances: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """The two smallest of each row of blocks of distances, ``(n,)`` each."""
+    pairs = [d.topk(2, 1, largest=False).values for d in distances]
+    first, second = torch.cat(pairs).unbind(1)
+    return first, second
+
+
+def _distances_to_others(flat: Tensor) -> Iterator[Tensor]:
+    """Distances between rows ``(N, D)``, infinite to the row itself, by blocks."""
+    start = 0
     for distance in _distances(flat, flat):
-        own = torch.arange(len(distance), device=z.device)
+        own = torch.arange(len(distance), device=flat.device)
         distance[own, start + own] = torch.inf
-        nearest.append(distance.amin(1))
+        yield distance
         start += len(distance)
-    return float(torch.cat(nearest).quantile(COPY_QUANTILE))
 
 
 def _distances(z: Tensor, train: Tensor) -> Iterator[Tensor]:

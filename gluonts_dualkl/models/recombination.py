@@ -19,7 +19,13 @@ from gluonts_dualkl.laws.recombination import DonorPaths, Recombination
 from gluonts_dualkl.laws.references import GaussianReference, Reference
 from gluonts_dualkl.laws.seasonality import season_of
 from gluonts_dualkl.laws.stillness import StillSteps
-from gluonts_dualkl.models.base import CopyGuard, Draws, PathModel, copy_distance
+from gluonts_dualkl.models.base import (
+    CopyGuard,
+    Draws,
+    PathModel,
+    copy_distance,
+    copy_ratio,
+)
 from gluonts_dualkl.models.boosting import PathLeg, boost, follow, unnormalised
 from gluonts_dualkl.walks.samplers import TiltedWalkers, draw_candidates, metropolis
 
@@ -31,8 +37,8 @@ CANDIDATES = 8
 
 
 def default_mean_block(length: int) -> float:
-    """Mean stay with a donor: a twelfth of the window, at least 4 steps."""
-    return max(4.0, length / 12)
+    """Mean stay with a donor: an eighth of the window, at least 6 steps."""
+    return max(6.0, length / 8)
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,13 @@ class DualModel(PathModel):
         Whether recombined series stand still where their donors do. Both ways are
         tried, and the one kept whose draws the first critic can tell less surely from
         the training series, by cross-fitted log-loss.
+    copy_ratio
+        Nearest-neighbour distance ratio that a series must reach, see
+        :class:`~gluonts_dualkl.models.base.CopyGuard`.
+    balance
+        How strongly draws of a batch keep to different donors, nats, see
+        :mod:`gluonts_dualkl.laws.balance`. The legs are learned, and normalised, with
+        draws that are independent.
     rows
         Training series that may be donors, ``(m,)``; None for all.
     """
@@ -69,6 +82,8 @@ class DualModel(PathModel):
     mean_block: float
     season: int
     holds_still: bool = False
+    copy_ratio: float = 0.0
+    balance: float = 0.0
     rows: Tensor | None = None
 
     @classmethod
@@ -84,8 +99,13 @@ class DualModel(PathModel):
         num_steps: int = 10,
         marginals: str = "auto",
         draw_only: bool = False,
+        guard_share: float = 0.3,
+        balance: float = 5.0,
     ) -> DualModel:
         """Fit to ``values`` ``(N, T, C)``, finite, no channel constant.
+
+        ``guard_share`` of the training series have a smaller nearest-neighbour distance
+        ratio among themselves than draws may have.
 
         ``season`` is found by :func:`~gluonts_dualkl.laws.seasonality.season_of` unless
         given; ``T`` or more keeps every donor at its own time.
@@ -104,7 +124,7 @@ class DualModel(PathModel):
         radial = RadialLaw.fit(z, gaussian, generator)
         features = StatisticsFeatures.fit(maps, z)
         block = mean_block or default_mean_block(z.shape[1])
-        distance = copy_distance(z)
+        guard = CopyGuard(z, copy_distance(z), copy_ratio(z, guard_share))
         # as many walkers as fit into memory where windows are very large
         most = max(100, MOST_PIXELS // z[0].numel())
         num_walkers = min(num_walkers, most)
@@ -123,7 +143,7 @@ class DualModel(PathModel):
             draws = reference.start(min(NUM_REFERENCE_DRAWS, most), generator)
             walkers = walk(GaussianReference(gaussian, radial))
             between = boost(features(draws.z), walkers, *rounds)
-        recombined = walk(reference, CopyGuard(z, distance))
+        recombined = walk(reference, guard)
         recombined.move(num_steps)
         above = boost(features(z), recombined, *rounds)
         legs: tuple[PathLeg, ...] = (unnormalised("data", above),)
@@ -134,8 +154,13 @@ class DualModel(PathModel):
                 follow(walkers, "data", above, num_steps),
             )
         holds_still = reference.still is not None
-        parts = (maps, z, gaussian, distance, radial, features, legs)
-        return cls(*parts, block, season, holds_still)
+        parts = (maps, z, gaussian, guard.distance, radial, features, legs)
+        return cls(*parts, block, season, holds_still, guard.ratio, balance)
+
+    @cached_property
+    def guard(self) -> CopyGuard:
+        """The penalty on near copies that is part of the sampler's law."""
+        return CopyGuard(self.train, self.copy_distance, self.copy_ratio)
 
     @cached_property
     def reference(self) -> Recombination:
@@ -146,7 +171,14 @@ class DualModel(PathModel):
             generator = torch.Generator(z.device).manual_seed(0)
             law = CausalGaussian.select(z - z.mean(0), generator)
         still = StillSteps.fit(self.marginals, z) if self.holds_still else None
-        return Recombination(z, law, self.mean_block, still=still, season=self.season)
+        return Recombination(
+            z,
+            law,
+            self.mean_block,
+            still=still,
+            season=self.season,
+            balance=self.balance,
+        )
 
     def log_ratio_of_scores(self, z: Tensor) -> dict[str, Tensor]:
         """Normalised dual functions of normal scores ``z`` by leg, ``(n,)``, nats."""
@@ -176,10 +208,11 @@ class DualModel(PathModel):
     def draw(
         self, num_samples: int, num_steps: int, generator: torch.Generator
     ) -> Draws:
-        """Independent chains: the best of a few recombinations by weight, then a walk.
+        """Chains: the best of a few recombinations by weight, then a walk.
 
         Of ``CANDIDATES`` draws of the reference a row keeps one with probability
-        proportional to ``exp(tilt)``; ``num_steps`` Metropolis moves follow.
+        proportional to ``exp(tilt)``; ``num_steps`` Metropolis moves follow, in which
+        rows keep to different donors as far as ``balance`` asks.
         """
         state = draw_candidates(
             self.reference,
@@ -243,6 +276,8 @@ class DualModel(PathModel):
             "mean_block": self.mean_block,
             "season": self.season,
             "holds_still": self.holds_still,
+            "copy_ratio": self.copy_ratio,
+            "balance": self.balance,
             "legs": legs,
         }
 
@@ -274,6 +309,8 @@ class DualModel(PathModel):
             mean_block=facts["mean_block"],
             season=facts["season"],
             holds_still=facts["holds_still"],
+            copy_ratio=facts["copy_ratio"],
+            balance=facts["balance"],
         )
 
 
