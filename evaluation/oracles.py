@@ -14,6 +14,7 @@ from sklearn.covariance import ledoit_wolf_shrinkage
 
 __all__ = [
     "ORACLES",
+    "balanced_indices",
     "collapsed",
     "independent_marginals",
     "jittered_copies",
@@ -25,15 +26,19 @@ __all__ = [
 ]
 
 
-def _indices(size: int, num: int, rng: np.random.Generator) -> np.ndarray:
-    """``num`` indices below ``size``; none comes again before all have come."""
+def balanced_indices(size: int, num: int, rng: np.random.Generator) -> np.ndarray:
+    """``num`` indices below ``size``; none comes again before all have come.
+
+    The balanced bootstrap of Davison, Hinkley & Schechtman (1986). Draws that use the
+    same window twice would be known by it among themselves, whatever their law.
+    """
     rounds = [rng.permutation(size) for _ in range(-(-num // size))]
     return np.concatenate(rounds)[:num]
 
 
 def training_copies(train: np.ndarray, num: int, seed: int = 0) -> np.ndarray:
     """The memoriser: training series, without replacement while they last."""
-    return train[_indices(len(train), num, np.random.default_rng(seed))].copy()
+    return train[balanced_indices(len(train), num, np.random.default_rng(seed))].copy()
 
 
 def jittered_copies(
@@ -41,7 +46,7 @@ def jittered_copies(
 ) -> np.ndarray:
     """Training series plus white noise of ``noise`` channel deviations."""
     rng = np.random.default_rng(seed)
-    copies = train[_indices(len(train), num, rng)]
+    copies = train[balanced_indices(len(train), num, rng)]
     return copies + noise * train.std((0, 1)) * rng.standard_normal(copies.shape)
 
 
@@ -98,7 +103,7 @@ def collapsed(
     """Few prototypes, ``share`` of the training series, over and over."""
     rng = np.random.default_rng(seed)
     kept = rng.permutation(len(train))[: max(2, round(share * len(train)))]
-    return train[kept][_indices(len(kept), num, rng)].copy()
+    return train[kept][balanced_indices(len(kept), num, rng)].copy()
 
 
 def over_smoothed(train: np.ndarray, num: int, seed: int = 0) -> np.ndarray:

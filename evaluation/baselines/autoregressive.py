@@ -11,6 +11,7 @@ from sklearn.linear_model import Ridge
 
 from gluonts_dualkl.evaluation.baselines.base import draw_shrunk
 from gluonts_dualkl.evaluation.baselines.units import UnitBaseline
+from gluonts_dualkl.evaluation.oracles import balanced_indices
 
 __all__ = ["VARResidualBootstrap", "VARSimulation"]
 
@@ -113,13 +114,16 @@ class VARResidualBootstrap(VARSimulation):
     def _starts(
         self, num_samples: int, order: int, rng: np.random.Generator
     ) -> np.ndarray:
-        return self._windows[rng.integers(len(self._windows), size=num_samples), :order]
+        chosen = balanced_indices(len(self._windows), num_samples, rng)
+        return self._windows[chosen, :order]
 
     def _shocks(
         self, num_samples: int, num_steps: int, rng: np.random.Generator
     ) -> np.ndarray:
         num_blocks = -(-num_steps // self.block_length)
-        windows = rng.integers(len(self._residuals), size=(num_samples, num_blocks))
+        num = len(self._residuals)
+        columns = [balanced_indices(num, num_samples, rng) for _ in range(num_blocks)]
+        windows = np.stack(columns, 1)
         donors = np.repeat(windows, self.block_length, axis=1)[:, :num_steps]
         return self._residuals[donors, np.arange(num_steps)]
 

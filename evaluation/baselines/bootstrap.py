@@ -14,6 +14,7 @@ from arch.bootstrap import (
 )
 
 from gluonts_dualkl.evaluation.baselines.units import UnitBaseline
+from gluonts_dualkl.evaluation.oracles import balanced_indices
 
 __all__ = ["MovingBlocks", "PhaseSurrogates", "StationaryBlocks"]
 
@@ -64,10 +65,8 @@ class MovingBlocks(UnitBaseline):
         length = self._windows.shape[1]
         begins = self._begins(num_samples, length, rng)
         begins[:, 0] = True
-        block = begins.cumsum(1) - 1
-        donors = rng.integers(len(self._windows), size=(num_samples, length))
-        chosen = np.take_along_axis(donors, block, axis=1)
-        return self._windows[chosen, np.arange(length)]
+        donors = _balanced_donors(begins, len(self._windows), rng)
+        return self._windows[donors, np.arange(length)]
 
     def _begins(
         self, num_samples: int, length: int, rng: np.random.Generator
@@ -113,6 +112,26 @@ class StationaryBlocks(MovingBlocks):
         return rng.random((num_samples, length)) < 1 / self._length
 
 
+def _balanced_donors(
+    begins: np.ndarray, num: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Window of every step, ``(n, T)``, where blocks begin as ``begins`` says.
+
+    Among ``num`` draws every window has a part in each step once: where blocks begin,
+    the draws exchange their windows.
+    """
+    size, length = begins.shape
+    batch = np.arange(size) // num
+    donors = np.empty((size, length), dtype=int)
+    donors[:, 0] = balanced_indices(num, size, rng)
+    for t in range(1, length):
+        rows = np.flatnonzero(begins[:, t])
+        order = np.lexsort((rng.random(len(rows)), batch[rows]))
+        donors[:, t] = donors[:, t - 1]
+        donors[rows, t] = donors[rows[order], t - 1]
+    return donors
+
+
 def _block_length(unit: np.ndarray, column: str) -> int:
     """Median over channels of the rule of Politis & White, 2 to T / 2 steps."""
     record = unit.reshape(-1, unit.shape[2])
@@ -147,5 +166,5 @@ class PhaseSurrogates(UnitBaseline):
         phase[:, 0] = 0
         if length % 2 == 0:
             phase[:, -1] = np.pi * rng.integers(2, size=(num_samples, 1))
-        chosen = self._spectra[rng.integers(num, size=num_samples)]
+        chosen = self._spectra[balanced_indices(num, num_samples, rng)]
         return np.fft.irfft(chosen * np.exp(1j * phase), n=length, axis=1)

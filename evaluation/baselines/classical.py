@@ -84,8 +84,9 @@ class Mixup(_Resampler):
 
     def _sample(self, num_samples: int, rng: np.random.Generator) -> np.ndarray:
         train = self._train
-        first = rng.integers(len(train), size=num_samples)
-        other = (first + rng.integers(1, len(train), num_samples)) % len(train)
+        first = oracles.balanced_indices(len(train), num_samples, rng)
+        other = oracles.balanced_indices(len(train), num_samples, rng)
+        other = np.where(other == first, (first + 1) % len(train), other)
         weight = rng.beta(self.alpha, self.alpha, (num_samples, 1, 1))
         return weight * train[first] + (1 - weight) * train[other]
 
@@ -118,7 +119,7 @@ class Smote(Baseline):
 
     def _sample(self, num_samples: int, rng: np.random.Generator) -> np.ndarray:
         train, neighbors = self._train, self._neighbors
-        first = rng.integers(len(train), size=num_samples)
+        first = oracles.balanced_indices(len(train), num_samples, rng)
         rank = rng.integers(neighbors.shape[1], size=num_samples)
         share = rng.random((num_samples, 1, 1))
         return train[first] + share * (train[neighbors[first, rank]] - train[first])

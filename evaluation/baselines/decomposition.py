@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gluonts_dualkl.evaluation.baselines.base import Baseline
+from gluonts_dualkl.evaluation.oracles import balanced_indices
 
 __all__ = ["StlBootstrap", "find_period"]
 
@@ -99,13 +100,14 @@ class StlBootstrap(Baseline):
 
     def _sample(self, num_samples: int, rng: np.random.Generator) -> np.ndarray:
         num, length, _ = self._remainder.shape
-        chosen = rng.integers(num, size=num_samples)
+        chosen = balanced_indices(num, num_samples, rng)
         count = -(-length // self._block) + 1
         starts = rng.integers(length - self._block + 1, size=(num_samples, count, 1))
         steps = (starts + np.arange(self._block)).reshape(num_samples, -1)
         donors = np.broadcast_to(chosen[:, None], (num_samples, count))
         if self.pooled:
-            donors = rng.integers(num, size=(num_samples, count))
+            columns = [balanced_indices(num, num_samples, rng) for _ in range(count)]
+            donors = np.stack(columns, 1)
         donors = donors.repeat(self._block, axis=1)
         first = rng.integers(self._block, size=(num_samples, 1))
         taken = first + np.arange(length)

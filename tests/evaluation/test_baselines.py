@@ -189,6 +189,15 @@ def test_blocks_are_pieces_of_windows(name, aligned):
         np.testing.assert_allclose(drawn % 12, steps, atol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["moving_blocks", "stationary_blocks"])
+def test_blocks_use_every_window_once_at_each_step(name):
+    values = np.arange(20.0 * 12).reshape(20, 12, 1)
+    blocks = make(name, block_length=4, differences=False).fit(values)
+    drawn = blocks.sample(40)[..., 0]
+    for batch in (drawn[:20], drawn[20:]):
+        np.testing.assert_allclose(np.sort(batch, axis=0), values[..., 0], atol=1e-9)
+
+
 def test_surrogates_keep_the_spectrum():
     train = autoregression(8)
     surrogates = make("phase_surrogates", differences=False).fit(train)

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 
 from gluonts_dualkl.evaluation.metrics import by_name
-from gluonts_dualkl.evaluation.oracles import ORACLES, snap_discrete
+from gluonts_dualkl.evaluation.oracles import (
+    ORACLES,
+    balanced_indices,
+    snap_discrete,
+)
 
 
 def value(name, sets, synthetic):
@@ -97,3 +101,11 @@ def test_shuffling_weakens_dependency_over_time(draw, autoregression):
     shuffled = ORACLES["time_shuffled"](sets.train, 60, 0)
     assert value("temporal_dependency_ratio", sets, shuffled) < 0.3
     assert value("temporal_dependency_ratio", sets, sets.fresh) > 0.7
+
+
+@pytest.mark.parametrize("num", [1, 5, 12, 23])
+def test_balanced_indices_come_equally_often(num):
+    drawn = balanced_indices(10, num, np.random.default_rng(0))
+    counts = np.bincount(drawn, minlength=10)
+    assert len(drawn) == num and np.ptp(counts) <= 1
+    assert np.ptp(np.bincount(drawn[:10], minlength=10)) <= 1
