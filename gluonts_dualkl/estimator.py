@@ -94,13 +94,22 @@ class DualKLEstimator(Estimator):
         same for all; see :class:`~gluonts_dualkl.laws.marginals.MarginalMap`.
     mean_block
         Mean number of steps that a synthetic series follows one donor before it may
-        pass to another; by default a twelfth of ``length``, at least 4. Shorter is
+        pass to another; by default an eighth of ``length``, at least 6. Shorter is
         more novel, longer more faithful.
     season
         Steps after which the law of a window repeats itself: training windows shifted
         by multiples of it are donors too, which makes series less alike those of
         training. Found from the data by default (1 for a record that is stationary, 24
         for whole days of hours); ``length`` or more for no shifts.
+    guard_share
+        A synthetic series must not be nearer to one training series than to the next
+        by more than this share of the training series are among themselves, see
+        :class:`~gluonts_dualkl.models.base.CopyGuard`: more is more novel, 0 leaves the
+        guard against copies alone.
+    balance
+        How strongly the series of a batch keep to different donors at each step, nats,
+        so that they do not repeat each other, see :mod:`gluonts_dualkl.laws.balance`; 0
+        draws every series by itself.
     max_rounds
         Most boosting rounds of a leg of the path.
     step_size
@@ -140,6 +149,8 @@ class DualKLEstimator(Estimator):
         marginals: str = "auto",
         mean_block: float | None = None,
         season: int | None = None,
+        guard_share: float = 0.3,
+        balance: float = 5.0,
         max_rounds: int = 16,
         step_size: float = 0.7,
         num_walkers: int = 600,
@@ -164,6 +175,8 @@ class DualKLEstimator(Estimator):
         _check_range("step_size", step_size, 0.01, 1)
         _check_range("num_walkers", num_walkers, 50, None)
         _check_range("num_steps", num_steps, 1, None)
+        _check_range("guard_share", guard_share, 0, 0.9)
+        _check_range("balance", balance, 0, 100)
         _check_range("num_folds", num_folds, 2, 20)
         _check_range("seed", seed, 0, None)
         self.freq, self.length, self.stride = freq, length, stride
@@ -173,6 +186,7 @@ class DualKLEstimator(Estimator):
         self.marginals = marginals
         _check_path(path, self.path_settings)
         self.mean_block, self.season, self.max_rounds = mean_block, season, max_rounds
+        self.guard_share, self.balance = guard_share, balance
         self.step_size, self.num_walkers = step_size, num_walkers
         self.num_steps, self.num_folds = num_steps, num_folds
         self.channel_names, self.seed, self.device = channel_names, seed, device
@@ -257,6 +271,8 @@ class DualKLEstimator(Estimator):
             settings = {
                 "mean_block": self.mean_block,
                 "season": self.season,
+                "guard_share": self.guard_share,
+                "balance": self.balance,
                 "max_rounds": self.max_rounds,
                 "step_size": self.step_size,
                 "num_walkers": self.num_walkers,

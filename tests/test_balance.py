@@ -3,6 +3,7 @@ import pytest
 import torch
 from laws import ar1
 
+from gluonts_dualkl import DualKLEstimator
 from gluonts_dualkl.laws.balance import Crowd, Independent
 from gluonts_dualkl.laws.gaussian import CausalGaussian
 from gluonts_dualkl.laws.recombination import Recombination
@@ -143,3 +144,14 @@ def test_balance_holds_a_tilt_towards_some_donors_back(train):
 
     start = float(recombination(train, 0.0).start(4 * NUM, seeded(3)).z[..., 0].mean())
     assert start + 0.1 < level(5.0) < level(0.0)
+
+
+def test_the_estimator_passes_its_arguments_on():
+    settings = {"num_walkers": 60, "max_rounds": 1, "device": "cpu"}
+    values = ar1(30, LENGTH, 2, 0.7, seed=1)
+    plain = DualKLEstimator(**settings, balance=0.0, guard_share=0.0)
+    model = plain.fit_model(values)
+    assert (model.balance, model.copy_ratio, model.reference.balance) == (0, 0, 0)
+    model = DualKLEstimator(**settings).fit_model(values)
+    assert model.reference.balance == model.balance == 5
+    assert 0 < model.copy_ratio < 1
