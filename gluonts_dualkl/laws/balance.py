@@ -72,12 +72,13 @@ class Crowd:
         rows = torch.arange(len(held), device=held.device)
         self.batch = rows // batch_size
         batches = -(-len(held) // batch_size)
+        # in steps, whole numbers, so that their sums are exact in any order
         self.counts = torch.zeros(batches, num_donors, device=held.device)
-        self._count(rows[:, None].expand_as(held), held, 1 / held.shape[1])
+        self._count(rows[:, None].expand_as(held), held, 1)
 
     def add(self, rows: Tensor, donors: Tensor) -> None:
         """Count ``donors`` ``(m,)`` that ``rows`` ``(m,)`` are about to have."""
-        self._count(rows, donors, 1.0)
+        self._count(rows, donors, self.held.shape[1])
 
     def choose(self, rows: Tensor, log_weights: Tensor) -> Tensor:
         """Donors for ``rows`` ``(m,)`` by ``log_weights`` ``(m, K)``, ``(m,)``.
@@ -99,11 +100,12 @@ class Crowd:
     def _others(self, rows: Tensor) -> Tensor:
         """Rows of the batch with each donor beside the row itself, ``(m, M)``."""
         own = self.held[rows]
-        share = torch.full(own.shape, -1 / own.shape[1], device=own.device)
-        return self.counts[self.batch[rows]].scatter_add(1, own, share)
+        counts = self.counts[self.batch[rows]]
+        counts = counts.scatter_add(1, own, counts.new_full(own.shape, -1))
+        return counts / own.shape[1]
 
-    def _count(self, rows: Tensor, donors: Tensor, weight: float) -> None:
-        number = torch.full((), weight, device=donors.device)
+    def _count(self, rows: Tensor, donors: Tensor, steps: int) -> None:
+        number = self.counts.new_full((), steps)
         self.counts.index_put_((self.batch[rows], donors), number, accumulate=True)
 
 
