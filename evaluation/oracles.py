@@ -14,6 +14,7 @@ from sklearn.covariance import ledoit_wolf_shrinkage
 
 __all__ = [
     "ORACLES",
+    "balanced_columns",
     "balanced_indices",
     "collapsed",
     "independent_marginals",
@@ -34,6 +35,13 @@ def balanced_indices(size: int, num: int, rng: np.random.Generator) -> np.ndarra
     """
     rounds = [rng.permutation(size) for _ in range(-(-num // size))]
     return np.concatenate(rounds)[:num]
+
+
+def balanced_columns(
+    size: int, num: int, columns: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Columns of :func:`balanced_indices`, each in its order, ``(num, columns)``."""
+    return np.stack([balanced_indices(size, num, rng) for _ in range(columns)], 1)
 
 
 def training_copies(train: np.ndarray, num: int, seed: int = 0) -> np.ndarray:

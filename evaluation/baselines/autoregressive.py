@@ -11,7 +11,7 @@ from sklearn.linear_model import Ridge
 
 from gluonts_dualkl.evaluation.baselines.base import draw_shrunk
 from gluonts_dualkl.evaluation.baselines.units import UnitBaseline
-from gluonts_dualkl.evaluation.oracles import balanced_indices
+from gluonts_dualkl.evaluation.oracles import balanced_columns, balanced_indices
 
 __all__ = ["VARResidualBootstrap", "VARSimulation"]
 
@@ -122,8 +122,7 @@ class VARResidualBootstrap(VARSimulation):
     ) -> np.ndarray:
         num_blocks = -(-num_steps // self.block_length)
         num = len(self._residuals)
-        columns = [balanced_indices(num, num_samples, rng) for _ in range(num_blocks)]
-        windows = np.stack(columns, 1)
+        windows = balanced_columns(num, num_samples, num_blocks, rng)
         donors = np.repeat(windows, self.block_length, axis=1)[:, :num_steps]
         return self._residuals[donors, np.arange(num_steps)]
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gluonts_dualkl.evaluation.baselines.base import Baseline
-from gluonts_dualkl.evaluation.oracles import balanced_indices
+from gluonts_dualkl.evaluation.oracles import balanced_columns, balanced_indices
 
 __all__ = ["StlBootstrap", "find_period"]
 
@@ -106,8 +106,7 @@ class StlBootstrap(Baseline):
         steps = (starts + np.arange(self._block)).reshape(num_samples, -1)
         donors = np.broadcast_to(chosen[:, None], (num_samples, count))
         if self.pooled:
-            columns = [balanced_indices(num, num_samples, rng) for _ in range(count)]
-            donors = np.stack(columns, 1)
+            donors = balanced_columns(num, num_samples, count, rng)
         donors = donors.repeat(self._block, axis=1)
         first = rng.integers(self._block, size=(num_samples, 1))
         taken = first + np.arange(length)

@@ -239,9 +239,11 @@ class Recombination:
                 held = state.donors[:, t : t + max(1, int(self.mean_block))]
                 chooser = Crowd(held, num_donors, len(self.train), balance, generator)
             if t == 0:
+                new = donors[:, 0].clone()
                 rows = torch.nonzero(drawn).ravel()
-                even = z.new_zeros(1, starters).expand(len(rows), -1)
-                new = donors[:, 0].index_put((rows,), chooser.choose(rows, even))
+                for part in rows.split(max(1, BLOCK_NUMBERS // starters)):
+                    even = z.new_zeros(1, starters).expand(len(part), -1)
+                    new[part] = chooser.choose(part, even)
                 log_move = torch.zeros_like(factor)
                 shift = self._shifts(new, generator)
                 starts = torch.where(drawn[:, None], shift, starts)

@@ -105,8 +105,7 @@ class DualModel(PathModel):
         """Fit to ``values`` ``(N, T, C)``, finite, no channel constant.
 
         ``guard_share`` of the training series have a smaller nearest-neighbour distance
-        ratio among themselves than draws may have.
-
+        ratio among themselves than draws may have; ``balance`` is for draws alone.
         ``season`` is found by :func:`~gluonts_dualkl.laws.seasonality.season_of` unless
         given; ``T`` or more keeps every donor at its own time.
         With ``draw_only`` the last leg alone is learned, that to the data, which is all
