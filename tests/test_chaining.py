@@ -14,7 +14,7 @@ from gluonts_dualkl.evaluation.metrics.information import c2st_auc_logistic
 from gluonts_dualkl.laws.gaussian import CausalGaussian
 from gluonts_dualkl.laws.marginals import MarginalMap
 from gluonts_dualkl.laws.recombination import Recombination
-from gluonts_dualkl.models.base import PathModel, copy_distance
+from gluonts_dualkl.models.base import PathModel, ValueSpace, copy_distance
 from gluonts_dualkl.models.chaining import (
     KrigedRest,
     Phases,
@@ -94,8 +94,9 @@ class GaussianModel(PathModel):
     @classmethod
     def known(cls):
         train = torch.tensor(autoregression(60, LENGTH, 1))
-        distance = copy_distance(train)
-        return cls(identity_map(LENGTH, 2), train, known_gaussian(), distance)
+        maps = identity_map(LENGTH, 2)
+        distance = copy_distance(ValueSpace(maps, train)(train))
+        return cls(maps, train, known_gaussian(), distance)
 
     def log_ratio_of_scores(self, z):
         return {"gaussian": self.gaussian.log_ratio(z)}

@@ -4,7 +4,12 @@ import torch
 from laws import ar1
 
 from gluonts_dualkl.models import base
-from gluonts_dualkl.models.base import CopyGuard, copy_distance, copy_ratio
+from gluonts_dualkl.models.base import (
+    COPY_QUANTILE,
+    CopyGuard,
+    ValueSpace,
+    copy_ratio,
+)
 from gluonts_dualkl.models.recombination import DualModel
 
 QUICK = {"num_walkers": 150, "max_rounds": 2, "num_steps": 5, "draw_only": True}
@@ -80,18 +85,28 @@ def values():
 
 def test_draws_keep_to_the_ratio(values):
     model = DualModel.fit(values, seeded(), **QUICK)
-    limit = copy_ratio(model.train, 0.3)
+    seen = ValueSpace(model.marginals, model.train)
+    limit = copy_ratio(seen(model.train), 0.3)
     assert model.copy_ratio == pytest.approx(limit)
-    found = ratios(model.draw(200, 10, seeded(1)).z, model.train)
+    found = ratios(seen(model.draw(200, 10, seeded(1)).z), seen(model.train))
     assert float((found < limit - 1e-4).float().mean()) < 0.02
     free = DualModel.fit(values, seeded(), **QUICK, guard_share=0.0)
     assert free.copy_ratio == 0
-    loose = ratios(free.draw(200, 10, seeded(1)).z, free.train)
+    loose = ratios(seen(free.draw(200, 10, seeded(1)).z), seen(free.train))
     assert float((loose < limit).float().mean()) > 0.15
 
 
-def test_the_distance_stays_what_it_was(values):
-    model = DualModel.fit(values, seeded(), **QUICK)
-    assert model.copy_distance == copy_distance(model.train)
+def test_distances_are_those_of_standardised_values(values):
+    values = np.sinh(values) * [1, 300] + [0, 4000]
+    model = DualModel.fit(values.astype(np.float32), seeded(), **QUICK)
+    flat = ((values - values.mean((0, 1))) / values.std((0, 1))).reshape(60, -1)
+    apart = np.linalg.norm(flat[:, None] - flat, axis=2)
+    np.fill_diagonal(apart, np.inf)
+    limit = np.quantile(apart.min(1), COPY_QUANTILE)
+    assert model.copy_distance == pytest.approx(limit, rel=1e-3)
     z = model.draw(200, 10, seeded(1)).z
     assert model.count_near_copies(z) == 0
+    x = model.marginals.from_normal(z).numpy()
+    drawn = ((x - values.mean((0, 1))) / values.std((0, 1))).reshape(200, -1)
+    nearest = np.linalg.norm(drawn[:, None] - flat, axis=2).min(1)
+    assert (nearest > 0.99 * limit).all()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -26,6 +26,7 @@ __all__ = [
     "CopyGuard",
     "Draws",
     "PathModel",
+    "ValueSpace",
     "copy_distance",
     "copy_ratio",
     "sum_legs",
@@ -70,8 +71,8 @@ class PathModel(ABC):
     gaussian
         The Gaussian leg.
     copy_distance
-        Euclidean distance in normal scores under which a series counts as a copy: 3 %
-        of the training series have a nearer neighbour.
+        Euclidean distance in standardised values, see :class:`ValueSpace`, under which
+        a series counts as a copy: 3 % of the training series have a nearer neighbour.
     """
 
     kind: ClassVar[str]
@@ -85,7 +86,8 @@ class PathModel(ABC):
     @cached_property
     def guard(self) -> CopyGuard:
         """The penalty on near copies that is part of the sampler's law."""
-        return CopyGuard(self.train, self.copy_distance)
+        space = ValueSpace(self.marginals, self.train)
+        return CopyGuard(self.train, self.copy_distance, space=space)
 
     def log_ratio(self, values: np.ndarray) -> dict[str, Tensor]:
         """Normalised dual functions of series ``(n, T, C)`` by leg, ``(n,)``, nats.
@@ -166,11 +168,37 @@ def sum_legs(ratios: dict[str, Tensor]) -> Tensor:
     return torch.stack(list(ratios.values())).sum(0)
 
 
+class ValueSpace:
+    """Values standardised by the channels of the training series.
+
+    A reader sees series so, and copies are measured there
+    (:mod:`gluonts_dualkl.evaluation.metrics.privacy`). Normal scores stretch what is
+    rare or small, and hide in it that the rest is nearly the same.
+
+    Parameters
+    ----------
+    marginals
+        The map that knows the values of normal scores.
+    train
+        Training series in normal scores, ``(N, T, C)``.
+    """
+
+    def __init__(self, marginals: MarginalMap, train: Tensor) -> None:
+        self.marginals = marginals
+        values = marginals.from_normal(train)
+        self.location = values.mean((0, 1))
+        self.scale = values.std((0, 1), correction=0).clamp(min=TINY)
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Standardised values of series ``z`` ``(n, T, C)``, of the same shape."""
+        return (self.marginals.from_normal(z) - self.location) / self.scale
+
+
 class CopyGuard:
     """A steep penalty on series that are too near to one training series.
 
-    With ``d_1`` and ``d_2`` the Euclidean distances in normal scores to the nearest and
-    the second nearest training series, on series with
+    With ``d_1`` and ``d_2`` the Euclidean distances to the nearest and the second
+    nearest training series, on series with
 
         d_1 < distance    or    d_1 / d_2 < ratio.
 
@@ -185,24 +213,32 @@ class CopyGuard:
     distance, ratio
         The limits, see :func:`copy_distance` and :func:`copy_ratio`; a ratio of 0 is
         none.
+    space
+        Where distances are measured, see :class:`ValueSpace`; by default normal scores.
     """
 
-    def __init__(self, train: Tensor, distance: float, ratio: float = 0.0) -> None:
-        self.train, self.distance = train.reshape(len(train), -1), distance
-        self.ratio = ratio
+    def __init__(
+        self,
+        train: Tensor,
+        distance: float,
+        ratio: float = 0.0,
+        space: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        self.distance, self.ratio, self.space = distance, ratio, space
+        self.train = self._rows(train)
 
     def nearest(self, z: Tensor) -> Tensor:
         """Distance to the nearest training series, ``(n,)``."""
-        return torch.cat([d.amin(1) for d in _distances(z.flatten(1), self.train)])
+        return torch.cat([d.amin(1) for d in self._distances(z)])
 
     def nearest_rows(self, z: Tensor) -> Tensor:
         """Which training series is nearest, ``(n,)``."""
-        return torch.cat([d.argmin(1) for d in _distances(z.flatten(1), self.train)])
+        return torch.cat([d.argmin(1) for d in self._distances(z)])
 
     def __call__(self, z: Tensor) -> Tensor:
         """Log-penalty of series ``z`` ``(n, T, C)``, ``(n,)``."""
         if self.ratio and len(self.train) > 1:
-            first, second = _two_nearest(_distances(z.flatten(1), self.train))
+            first, second = _two_nearest(self._distances(z))
             short = (1 - first / second.clamp(min=TINY) / self.ratio).clamp(min=0)
         else:
             first = self.nearest(z)
@@ -210,22 +246,29 @@ class CopyGuard:
         short = torch.maximum(short, (1 - first / self.distance).clamp(min=0))
         return torch.where(short > 0, -50 - 1e3 * short, 0.0)
 
+    def _rows(self, z: Tensor) -> Tensor:
+        seen = z if self.space is None else self.space(z)
+        return seen.reshape(len(seen), -1)
 
-def copy_distance(z: Tensor) -> float:
-    """Distance to the nearest other series that 3 % of series ``z`` fall below."""
-    flat = z.reshape(len(z), -1)
+    def _distances(self, z: Tensor) -> Iterator[Tensor]:
+        return _distances(self._rows(z), self.train)
+
+
+def copy_distance(x: Tensor) -> float:
+    """Distance to the nearest other series that 3 % of series ``x`` fall below."""
+    flat = x.reshape(len(x), -1)
     nearest = torch.cat([d.amin(1) for d in _distances_to_others(flat)])
     return float(nearest.quantile(COPY_QUANTILE))
 
 
-def copy_ratio(z: Tensor, share: float) -> float:
-    """Nearest-neighbour distance ratio that a ``share`` of series ``z`` fall below.
+def copy_ratio(x: Tensor, share: float) -> float:
+    """Nearest-neighbour distance ratio that a ``share`` of series ``x`` fall below.
 
     Among the other series; 0 with a share of 0 or fewer than ``MIN_SERIES`` series.
     """
-    if not share or len(z) < MIN_SERIES:
+    if not share or len(x) < MIN_SERIES:
         return 0.0
-    first, second = _two_nearest(_distances_to_others(z.reshape(len(z), -1)))
+    first, second = _two_nearest(_distances_to_others(x.reshape(len(x), -1)))
     return float((first / second.clamp(min=TINY)).quantile(share))
 
 

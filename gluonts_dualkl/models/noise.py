@@ -12,7 +12,7 @@ from torch import Tensor
 from gluonts_dualkl.laws.gaussian import CausalGaussian
 from gluonts_dualkl.laws.marginals import MarginalMap
 from gluonts_dualkl.laws.noise import NoisePath
-from gluonts_dualkl.models.base import Draws, PathModel, copy_distance
+from gluonts_dualkl.models.base import Draws, PathModel, ValueSpace, copy_distance
 from gluonts_dualkl.walks.reverse_diffusion import reverse_diffusion
 
 __all__ = ["NoiseModel"]
@@ -61,7 +61,8 @@ class NoiseModel(PathModel):
             generator,
             max_steps=max_steps,
         )
-        return cls(maps, z, gaussian, copy_distance(z), noise)
+        distance = copy_distance(ValueSpace(maps, z)(z))
+        return cls(maps, z, gaussian, distance, noise)
 
     def log_ratio_of_scores(self, z: Tensor) -> dict[str, Tensor]:
         """Dual functions of normal scores ``z`` by interval of noise, ``(n,)``, nats.

@@ -42,7 +42,7 @@ from gluonts_dualkl.laws.partitions import (
     single_step,
     tree_path,
 )
-from gluonts_dualkl.models.base import Draws, PathModel, copy_distance
+from gluonts_dualkl.models.base import Draws, PathModel, ValueSpace, copy_distance
 from gluonts_dualkl.walks.annealing import (
     AnnealResult,
     anneal,
@@ -166,7 +166,7 @@ class CriticModel(PathModel):
         base = gaussian.sample(CALIBRATION_DRAWS, generator).to(z.dtype)
         slope = _calibrated(legs.network, held_out, base)
         legs = replace(legs, log_normalisers=_normalisers(legs.network, slope, base))
-        distance = copy_distance(z)
+        distance = copy_distance(ValueSpace(maps, z)(z))
         model = cls(
             maps, z, gaussian, distance, path, critic, legs, slope, sampler, 0.0
         )

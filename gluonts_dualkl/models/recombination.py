@@ -23,6 +23,7 @@ from gluonts_dualkl.models.base import (
     CopyGuard,
     Draws,
     PathModel,
+    ValueSpace,
     copy_distance,
     copy_ratio,
 )
@@ -123,7 +124,9 @@ class DualModel(PathModel):
         radial = RadialLaw.fit(z, gaussian, generator)
         features = StatisticsFeatures.fit(maps, z)
         block = mean_block or default_mean_block(z.shape[1])
-        guard = CopyGuard(z, copy_distance(z), copy_ratio(z, guard_share))
+        space = ValueSpace(maps, z)
+        limits = copy_distance(space(z)), copy_ratio(space(z), guard_share)
+        guard = CopyGuard(z, *limits, space)
         # as many walkers as fit into memory where windows are very large
         most = max(100, MOST_PIXELS // z[0].numel())
         num_walkers = min(num_walkers, most)
@@ -159,7 +162,8 @@ class DualModel(PathModel):
     @cached_property
     def guard(self) -> CopyGuard:
         """The penalty on near copies that is part of the sampler's law."""
-        return CopyGuard(self.train, self.copy_distance, self.copy_ratio)
+        space = ValueSpace(self.marginals, self.train)
+        return CopyGuard(self.train, self.copy_distance, self.copy_ratio, space)
 
     @cached_property
     def reference(self) -> Recombination:
