@@ -31,7 +31,7 @@ from gluonts_dualkl.data.windows import (
 from gluonts_dualkl.devices import STRATEGIES, resolve_device, seeded_generator, spread
 from gluonts_dualkl.generator import DualKLGenerator
 from gluonts_dualkl.laws.marginals import KINDS
-from gluonts_dualkl.models.base import PathModel
+from gluonts_dualkl.models.base import NUM_STEPS, PathModel
 from gluonts_dualkl.models.completion import complete_training
 from gluonts_dualkl.models.noise import NoiseModel
 from gluonts_dualkl.models.partition import PARTITIONS, CriticModel
@@ -154,7 +154,7 @@ class DualKLEstimator(Estimator):
         max_rounds: int = 16,
         step_size: float = 0.7,
         num_walkers: int = 600,
-        num_steps: int = 40,
+        num_steps: int = NUM_STEPS,
         num_folds: int = 5,
         channel_names: list | None = None,
         seed: int = 0,

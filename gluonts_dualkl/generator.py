@@ -21,7 +21,7 @@ from gluonts_dualkl.data.preparation import DYNAMIC, Preparation, join_dynamic
 from gluonts_dualkl.data.windows import Windows, cut_windows
 from gluonts_dualkl.devices import resolve_device, seeded_generator
 from gluonts_dualkl.drawing import BLOCK, Drawing, majority
-from gluonts_dualkl.models.base import PathModel, sum_legs
+from gluonts_dualkl.models.base import NUM_STEPS, PathModel, sum_legs
 from gluonts_dualkl.models.completion import complete_others
 from gluonts_dualkl.request import Request
 from gluonts_dualkl.serialization import load_generator, save_generator
@@ -69,7 +69,7 @@ class DualKLGenerator:
         optimism: float = 0.0,
         validation: dict[str, np.ndarray] | None = None,
         channel_names: list[str] | None = None,
-        num_steps: int = 40,
+        num_steps: int = NUM_STEPS,
         num_covariates: int = 0,
     ) -> None:
         self.model, self.windows, self.preparation = model, windows, preparation

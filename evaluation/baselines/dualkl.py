@@ -9,6 +9,7 @@ import numpy as np
 
 from gluonts_dualkl.evaluation.baselines.base import Baseline
 from gluonts_dualkl.generator import DualKLGenerator
+from gluonts_dualkl.models.base import NUM_STEPS
 
 __all__ = ["DualKL"]
 
@@ -42,7 +43,7 @@ class DualKL(Baseline):
     mean_block: float | None = None
     max_rounds: int = 16
     num_walkers: int = 600
-    num_steps: int = 40
+    num_steps: int = NUM_STEPS
     num_folds: int = 2
     device: str = "cpu"
 

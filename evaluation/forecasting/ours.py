@@ -16,6 +16,7 @@ import torch
 from gluonts_dualkl.devices import resolve_device
 from gluonts_dualkl.estimator import MIN_SERIES
 from gluonts_dualkl.evaluation.baselines import Baseline
+from gluonts_dualkl.models.base import NUM_STEPS
 from gluonts_dualkl.models.recombination import DualModel
 from gluonts_dualkl.threads import single_threaded
 
@@ -40,7 +41,7 @@ class DualKLDraws(Baseline):
     mean_block: float | None = None
     max_rounds: int = 16
     num_walkers: int = 600
-    num_steps: int = 40
+    num_steps: int = NUM_STEPS
     device: str = "cpu"
 
     def _fit(self, windows: np.ndarray, validation: np.ndarray | None) -> None:

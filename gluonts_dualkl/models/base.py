@@ -23,6 +23,7 @@ from gluonts_dualkl.laws.marginals import MarginalMap
 from gluonts_dualkl.laws.references import State
 
 __all__ = [
+    "NUM_STEPS",
     "CopyGuard",
     "Draws",
     "PathModel",
@@ -32,6 +33,7 @@ __all__ = [
     "sum_legs",
 ]
 
+NUM_STEPS = 40
 COPY_QUANTILE = 0.03
 MIN_SERIES = 4
 TINY = 1e-12
