@@ -162,25 +162,6 @@ def test_level_channels_keep_their_bounds(rng):
     np.testing.assert_allclose(round_trip(values), values, atol=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("draw", "kind"),
-    [
-        (lambda rng, size: rng.normal(5, 2, size), "power"),
-        (lambda rng, size: rng.lognormal(0, 1, size), "power"),
-        (lambda rng, size: rng.poisson(9, size), "power"),
-        (lambda rng, size: -rng.lognormal(0, 1, size), "rank"),
-        (lambda rng, size: rng.integers(0, 2, size), "rank"),
-        (lambda rng, size: rng.uniform(0, 1, size) ** 9, "rank"),
-        (lambda rng, size: np.maximum(0, rng.normal(0, 1, size)), "rank"),
-    ],
-    ids=["normal", "lognormal", "counts", "negative skew", "binary", "u9", "zeros"],
-)
-def test_nearly_normal_channels_need_no_ranks(draw, kind, rng):
-    values = draw(rng, (200, 8, 1)).astype(np.float32)
-    auto, same = MarginalMap.fit(values), MarginalMap.fit(values, kind)
-    assert torch.equal(auto.knots_x, same.knots_x)
-
-
 def test_missing_values_are_left_out():
     rng = np.random.default_rng(0)
     values = rng.gamma(2.0, size=(300, 6, 2)).astype(np.float32)

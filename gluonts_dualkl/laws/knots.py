@@ -25,7 +25,6 @@ __all__ = [
 
 KINDS = ("auto", "rank", "power")
 LEVEL_SHARE = 0.4
-NORMAL_CORRELATION = 0.97
 ATOM_SHARE = 0.02
 POWER_SCORE = 5.0
 MAX_KNOTS = 201
@@ -55,51 +54,16 @@ def slopes(x: np.ndarray, z: np.ndarray) -> tuple[float, float]:
 
 
 def takes_power(channel: np.ndarray, kind: str) -> bool:
-    """Whether a channel ``(N, T)`` gets the affine or logarithmic map."""
+    """Whether a channel gets the affine or logarithmic map."""
     if kind not in KINDS:
         raise ValueError(f"kind is {kind!r}; choose from {', '.join(KINDS)}")
-    if kind == "auto":
-        return _is_level(channel) or _is_normal(channel)
-    return kind == "power"
+    return kind == "power" or (kind == "auto" and _is_level(channel))
 
 
 def _is_level(channel: np.ndarray) -> bool:
     """Whether series ``(N, T)`` differ more in level than they vary inside."""
     rows = channel[~np.isnan(channel).all(1)]
     return bool(np.nanvar(rows, 1).mean() < LEVEL_SHARE * np.nanvar(rows))
-
-
-def _is_normal(channel: np.ndarray) -> bool:
-    """Whether the affine or logarithmic map makes a channel nearly normal.
-
-    By the correlation of its normal probability plot (Filliben 1975, "The probability
-    plot correlation coefficient test for normality", Technometrics 17).
-    """
-    scores = np.sort(_power_of(channel[~np.isnan(channel)]).scores)
-    quantiles = ndtri((np.arange(len(scores)) + 0.5) / len(scores))
-    return bool(np.corrcoef(quantiles, scores)[0, 1] > NORMAL_CORRELATION)
-
-
-class _Power(NamedTuple):
-    """Values, or logarithms of values plus ``offset``."""
-
-    scores: np.ndarray
-    use_log: bool
-    offset: float
-
-
-def _power_of(values: np.ndarray) -> _Power:
-    """Values as they are or, if less skewed, their logarithms.
-
-    The logarithm is of ``x``, or of ``x`` plus half the median of the positive values
-    where there are zeros.
-    """
-    if values.min() >= 0:
-        offset = 0.0 if values.min() > 0 else 0.5 * float(np.median(values[values > 0]))
-        logs = np.log(values + offset)
-        if abs(skew(logs, axis=None)) < abs(skew(values, axis=None)):
-            return _Power(logs, True, offset)
-    return _Power(values, False, 0.0)
 
 
 def rank_knots(
@@ -121,8 +85,17 @@ def rank_knots(
 def power_knots(
     values: np.ndarray, low: float, high: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Knots of the affine map of the values or, if less skewed, of their logarithms."""
-    scores, use_log, offset = _power_of(values)
+    """Knots of the affine map of the values or, if less skewed, of their logarithms.
+
+    The logarithm is of ``x``, or of ``x`` plus half the median of the positive values
+    where there are zeros.
+    """
+    offset, use_log = 0.0, bool(values.min() >= 0)
+    if use_log:
+        offset = 0.0 if values.min() > 0 else 0.5 * float(np.median(values[values > 0]))
+        logs = np.log(values + offset)
+        use_log = abs(skew(logs, axis=None)) < abs(skew(values, axis=None))
+    scores = logs if use_log else values
     centre, spread = scores.mean(), scores.std()
     z = np.linspace(-POWER_SCORE, POWER_SCORE, MAX_KNOTS)
     x = centre + spread * z

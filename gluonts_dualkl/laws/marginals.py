@@ -4,16 +4,16 @@ Every channel is mapped through one monotone function of its value,
 
     y = g_c(x),        z_t = (y_t - location_tc) / scale_tc,
 
-with location and scale of the *channel scores* ``y`` at each time step. ``g_c`` is
-affine in ``x`` or, if that is less skewed, in its logarithm, where that makes the
-pooled values nearly normal, or where series differ more in level than they vary inside
-(prices, head positions): a step, absolute or relative, is then as long at every level.
-Elsewhere ``g_c = Phi^{-1}(F_c)`` with ``F_c`` the empirical distribution of the channel
-pooled over series and time steps, which stretches a step by how crowded its level is.
-Pooling over time keeps the map smooth along a series: a rank map per pixel carries its
-own sampling noise at every step and breaks smooth trajectories. Total correlation does
-not change under monotone maps of the pixels, so nats may be counted in ``z``, whose
-product of marginals is ``Q = N(0, I)``, or nearly so.
+with location and scale of the *channel scores* ``y`` at each time step. Where series
+vary about a common level, ``g_c = Phi^{-1}(F_c)`` with ``F_c`` the empirical
+distribution of the channel pooled over series and time steps. Where they differ more in
+level than they vary inside (prices, head positions), ranks would stretch a step by how
+crowded its level is, so ``g_c`` is affine in ``x`` or, if that is less skewed, in its
+logarithm: a step, absolute or relative, is as long at every level. Pooling
+over time keeps the map smooth along a series: a rank map per pixel carries its own
+sampling noise at every step and breaks smooth trajectories. Total correlation does not
+change under monotone maps of the pixels, so nats may be counted in ``z``, whose product
+of marginals is ``Q = N(0, I)``.
 
 What is mapped back keeps the type and the support of the channel:
 
