@@ -13,7 +13,8 @@ logarithm: a step, absolute or relative, is as long at every level. Pooling
 over time keeps the map smooth along a series: a rank map per pixel carries its own
 sampling noise at every step and breaks smooth trajectories. Total correlation does not
 change under monotone maps of the pixels, so nats may be counted in ``z``, whose product
-of marginals is ``Q = N(0, I)``.
+of marginals is ``Q = N(0, I)``; affine and logarithmic maps leave pixels that are not
+quite normal, and what they differ by counts as nats too.
 
 What is mapped back keeps the type and the support of the channel:
 
