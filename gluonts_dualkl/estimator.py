@@ -107,8 +107,9 @@ class DualKLEstimator(Estimator):
         :class:`~gluonts_dualkl.models.base.CopyGuard`: more is more novel, 0 leaves the
         guard against copies alone.
     balance
-        How strongly the series of a batch keep to different donors at each step, nats,
-        so that they do not repeat each other, see :mod:`gluonts_dualkl.laws.balance`; 0
+        Walkers for every series that is drawn. Of the states that those of a batch
+        visit the ones are drawn that share fewest pieces of training series, so that a
+        synthetic set does not repeat itself, see :mod:`gluonts_dualkl.walks.balance`; 1
         draws every series by itself.
     max_rounds
         Most boosting rounds of a leg of the path.
@@ -150,7 +151,7 @@ class DualKLEstimator(Estimator):
         mean_block: float | None = None,
         season: int | None = None,
         guard_share: float = 0.3,
-        balance: float = 5.0,
+        balance: int = 2,
         max_rounds: int = 16,
         step_size: float = 0.7,
         num_walkers: int = 600,
@@ -176,7 +177,7 @@ class DualKLEstimator(Estimator):
         _check_range("num_walkers", num_walkers, 50, None)
         _check_range("num_steps", num_steps, 1, None)
         _check_range("guard_share", guard_share, 0, 0.9)
-        _check_range("balance", balance, 0, 100)
+        _check_range("balance", balance, 1, 100)
         _check_range("num_folds", num_folds, 2, 20)
         _check_range("seed", seed, 0, None)
         self.freq, self.length, self.stride = freq, length, stride

@@ -28,7 +28,7 @@ from gluonts_dualkl.models.recombination import DualModel
 
 __all__ = ["FORMAT_VERSION", "load_generator", "save_generator"]
 
-FORMAT_VERSION = 7
+FORMAT_VERSION = 8
 CONFIG, FACTS, STATE = "gluonts-config.json", "generator.json", "generator-state.pt"
 TYPE = "gluonts_dualkl.generator.DualKLGenerator"
 MODELS: dict[str, type[PathModel]] = {

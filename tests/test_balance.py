@@ -1,12 +1,15 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
 from laws import ar1
 
 from gluonts_dualkl import DualKLEstimator
-from gluonts_dualkl.laws.balance import Crowd, Independent
 from gluonts_dualkl.laws.gaussian import CausalGaussian
 from gluonts_dualkl.laws.recombination import Recombination
+from gluonts_dualkl.walks import balance
+from gluonts_dualkl.walks.balance import balanced_walk, least_repeated
 from gluonts_dualkl.walks.samplers import metropolis
 
 NUM, LENGTH = 60, 12
@@ -17,19 +20,21 @@ def seeded(seed=0):
 
 
 @pytest.fixture(scope="module")
-def train():
-    return torch.as_tensor(ar1(NUM, LENGTH, 2, 0.7, seed=1))
-
-
-def recombination(train, balance):
+def reference():
+    train = torch.as_tensor(ar1(NUM, LENGTH, 2, 0.7, seed=1))
     law = CausalGaussian.fit(train, 2, 100.0, 1e-2)
-    return Recombination(train, law, mean_block=4, balance=balance)
+    return Recombination(train, law, mean_block=4)
 
 
-def walked(reference, num, tilt=None, num_steps=30, seed=3):
-    start = reference.start(num, seeded(seed))
-    tilt = tilt or (lambda z: z.new_zeros(len(z)))
-    return metropolis(reference, tilt, start, num_steps, seeded(seed + 1))[0]
+def flat(z):
+    return z.new_zeros(len(z))
+
+
+def walked(reference, num, chains, tilt=flat, num_steps=30, seed=3, **settings):
+    start = reference.start(num * chains, seeded(seed))
+    source = seeded(seed + 1)
+    arguments = (reference, tilt, start, num_steps, source, chains, NUM)
+    return balanced_walk(*arguments, **settings)
 
 
 def reuse(donors):
@@ -42,116 +47,133 @@ def reuse(donors):
     return float(torch.stack(shares).mean())
 
 
-def crowd(held, num_donors, balance=5.0, batch_size=100):
-    return Crowd(torch.as_tensor(held), num_donors, batch_size, balance, seeded())
+def repeats(donors):
+    """Steps that pairs of rows share, over all pairs."""
+    pairs = itertools.combinations(donors, 2)
+    return int(sum((a == b).sum() for a, b in pairs))
 
 
-class TestCrowd:
-    def test_a_donor_that_others_have_is_avoided(self):
-        held = [[0], [0], [1], [2]]
-        choosers = crowd(held, 4, balance=50.0)
-        picked = choosers.choose(torch.tensor([2]), torch.zeros(1, 3))
-        assert picked.tolist() == [1]  # 0 and 2 are taken, its own is not
+class TestLeastRepeated:
+    def test_a_row_that_repeats_another_is_left(self):
+        donors = torch.tensor([[2, 2, 2], [0, 1, 0], [0, 1, 1]])
+        kept = least_repeated(donors, torch.tensor([1, 2]))
+        assert sorted(kept.tolist()) in ([0, 1], [0, 2])
 
-    def test_weights_count_as_well(self):
-        log_weights = torch.tensor([[0.0, -60.0]])
-        picked = crowd([[0], [1]], 2).choose(torch.tensor([1]), log_weights)
-        assert picked.tolist() == [0]
+    def test_no_row_comes_twice(self):
+        donors = torch.randint(0, 5, (200, 10), generator=seeded())
+        kept = least_repeated(donors, torch.arange(50))
+        assert len(kept.unique()) == len(kept) == 50
 
-    def test_probability_falls_by_the_factor(self):
-        held = torch.tensor([[0]] + [[2]] * 4000)
-        one_each = Crowd(held, 3, 4001, np.log(3.0), seeded(1))
-        rows = torch.arange(1, 2)
-        found = [int(one_each._others(rows)[0, d]) for d in range(3)]
-        assert found == [1, 0, 3999]
-        draws = torch.cat(
-            [
-                Crowd(held[:2], 2 + 1, 2, np.log(3.0), seeded(k)).choose(
-                    rows, torch.zeros(1, 2)
-                )
-                for k in range(2000)
-            ]
-        )
-        assert float((draws == 0).float().mean()) == pytest.approx(0.25, abs=0.04)
+    def test_no_single_swap_does_better(self):
+        donors = torch.randint(0, 6, (24, 8), generator=seeded(1))
+        kept = least_repeated(donors, torch.arange(6))
+        least = repeats(donors[kept])
+        assert least < repeats(donors[:6])
+        others = [row for row in range(24) if row not in kept]
+        for place, row in itertools.product(range(6), others):
+            swapped = kept.clone()
+            swapped[place] = row
+            assert repeats(donors[swapped]) >= least
 
-    def test_later_rounds_know_the_earlier(self):
-        held = torch.zeros(20, 1, dtype=torch.long)
-        choosers = crowd(held, 21, balance=50.0)
-        picked = choosers.choose(torch.arange(20), torch.zeros(20, 21))
-        independent = Independent(torch.rand(20, generator=seeded()))
-        alone = independent.choose(torch.arange(20), torch.zeros(20, 21))
-        assert len(picked.unique()) > len(alone.unique())
-        assert len(picked.unique()) >= 15
+    def test_nothing_changes_where_nothing_is_repeated(self):
+        donors = torch.arange(8)[:, None].expand(8, 5)
+        assert least_repeated(donors, torch.tensor([3, 1])).tolist() == [3, 1]
 
-    def test_batches_do_not_see_each_other(self):
-        held = torch.tensor([[0], [1], [0], [0]])
-        choosers = crowd(held, 2, balance=50.0, batch_size=2)
-        assert choosers.choose(torch.tensor([1]), torch.zeros(1, 2)).tolist() == [1]
-        assert choosers._others(torch.tensor([3])).tolist() == [[1.0, 0.0]]
-
-    def test_a_stretch_counts_by_its_share(self):
-        choosers = crowd([[0, 1], [2, 2]], 3)
-        assert choosers._others(torch.tensor([1])).tolist() == [[0.5, 0.5, 0.0]]
+    def test_owners_keep_to_their_rows(self):
+        donors = torch.randint(0, 4, (60, 8), generator=seeded(2))
+        owners = torch.arange(60) % 12
+        kept = least_repeated(donors, torch.arange(12), owners)
+        assert owners[kept].tolist() == list(range(12))
+        assert repeats(donors[kept]) < repeats(donors[:12])
 
 
-def test_balanced_walks_share_out_the_donors(train):
-    alone = walked(recombination(train, 0.0), 4 * NUM)
-    shared = walked(recombination(train, 5.0), 4 * NUM)
+def test_series_share_out_the_donors(reference):
+    alone, shared = (walked(reference, 4 * NUM, chains) for chains in (1, 2))
+    assert len(alone) == len(shared) == 4 * NUM
     assert reuse(alone.donors) > 0.6
-    assert reuse(shared.donors) < 0.52
+    assert reuse(shared.donors) < 0.4
 
 
-def test_starts_are_independent_with_or_without_balance(train):
-    alone, shared = (recombination(train, b).start(50, seeded()) for b in (0.0, 5.0))
-    assert torch.equal(alone.z, shared.z)
-    assert torch.equal(alone.donors, shared.donors)
+def test_one_chain_a_series_walks_by_itself(reference):
+    start = reference.start(NUM, seeded(3))
+    plain = metropolis(reference, flat, start, 30, seeded(4))[0]
+    assert torch.equal(walked(reference, NUM, 1).z, plain.z)
 
 
-def test_a_row_by_itself_walks_as_without_balance(train):
-    """One row has no others: the law is that of the unbalanced walk."""
-
-    def ends(balance):
-        reference = recombination(train, balance)
-        states = [walked(reference, 1, num_steps=6, seed=2 * k) for k in range(300)]
-        return torch.cat([state.z for state in states])
-
-    alone, shared = ends(0.0), ends(5.0)
-    error = (alone.var(0) / len(alone) + shared.var(0) / len(shared)).sqrt()
-    assert ((alone.mean(0) - shared.mean(0)) / error).abs().max() < 4.5
+def test_a_last_batch_may_be_smaller(reference):
+    state = walked(reference, NUM + 7, 3, num_steps=4)
+    assert state.donors.shape == (NUM + 7, LENGTH)
+    assert reuse(state.donors[:NUM]) < 0.5
 
 
-def test_balance_keeps_the_law_of_a_draw(train):
+@pytest.mark.parametrize("num_steps", [0, 1, 3])
+def test_walks_may_be_short(reference, num_steps):
+    assert len(walked(reference, 10, 2, num_steps=num_steps)) == 10
+
+
+def test_a_large_pool_keeps_fewer_states(reference, monkeypatch):
+    """Memory: series so long that eight states of each would be too many."""
+    held = []
+    monkeypatch.setattr(
+        balance,
+        "least_repeated",
+        lambda donors, *rest: held.append(len(donors)) or least_repeated(donors, *rest),
+    )
+    walked(reference, 10, 2)
+    monkeypatch.setattr(balance, "POOL_NUMBERS", 3 * 20 * LENGTH * 2)
+    walked(reference, 10, 2)
+    assert held == [8 * 20, 3 * 20]
+
+
+def test_owned_states_are_of_the_own_chains(reference):
+    """Chains that cannot move: place after place keeps one of its own two."""
+    start = reference.start(2 * NUM, seeded(3))
+
+    def nowhere(z):
+        return torch.where((z[:, None] == start.z).all((2, 3)).any(1), 0.0, -1e9)
+
+    state = walked(reference, NUM, 2, nowhere, num_steps=6, owned=True)
+    chains = start.z.reshape(NUM, 2, LENGTH, 2)
+    assert (state.z[:, None] == chains).all((2, 3)).any(1).all()
+
+
+def test_balance_keeps_the_law_of_a_draw(reference):
     """Moments of single draws with and without balance agree."""
 
-    def moments(balance):
-        z = walked(recombination(train, balance), 30 * NUM, num_steps=40).z
+    def moments(chains):
+        z = walked(reference, 30 * NUM, chains, num_steps=40).z
         lagged = (z[:, 1:] * z[:, :-1]).mean(1)
         return torch.cat([z.mean(1), z.square().mean(1), z[:, -1], lagged], 1)
 
-    alone, shared = moments(0.0), moments(5.0)
+    alone, shared = moments(1), moments(2)
     gap = (alone.mean(0) - shared.mean(0)).abs() / alone.std(0)
     assert gap.max() < 0.12
     assert (shared.std(0) / alone.std(0) - 1).abs().max() < 0.12
 
 
-def test_balance_holds_a_tilt_towards_some_donors_back(train):
+def test_balance_holds_a_tilt_towards_some_donors_back(reference):
     """As the module says: all donors are to be used, whatever the tilt prefers."""
 
-    def level(balance):
-        reference = recombination(train, balance)
-        z = walked(reference, 4 * NUM, lambda z: 1.5 * z[:, :, 0].mean(1)).z
-        return float(z[:, :, 0].mean())
+    def level(chains):
+        state = walked(reference, 4 * NUM, chains, lambda z: 1.5 * z[:, :, 0].mean(1))
+        return float(state.z[:, :, 0].mean())
 
-    start = float(recombination(train, 0.0).start(4 * NUM, seeded(3)).z[..., 0].mean())
-    assert start + 0.1 < level(5.0) < level(0.0)
+    start = float(reference.start(4 * NUM, seeded(3)).z[..., 0].mean())
+    assert start + 0.05 < level(2) < level(1)
 
 
 def test_the_estimator_passes_its_arguments_on():
     settings = {"num_walkers": 60, "max_rounds": 1, "device": "cpu"}
     values = ar1(30, LENGTH, 2, 0.7, seed=1)
-    plain = DualKLEstimator(**settings, balance=0.0, guard_share=0.0)
+    plain = DualKLEstimator(**settings, balance=1, guard_share=0.0)
     model = plain.fit_model(values)
-    assert (model.balance, model.copy_ratio, model.reference.balance) == (0, 0, 0)
+    assert (model.balance, model.copy_ratio) == (1, 0)
     model = DualKLEstimator(**settings).fit_model(values)
-    assert model.reference.balance == model.balance == 5
+    assert model.balance == 2
     assert 0 < model.copy_ratio < 1
+    drawn = [
+        fitted.draw(30, 10, seeded()).donors
+        for fitted in (plain.fit_model(values), model)
+    ]
+    shares = [np.mean([len(c.unique()) for c in donors.T]) / 30 for donors in drawn]
+    assert shares[0] < shares[1]

@@ -161,7 +161,7 @@ def test_bad_data(make, options, message):
         ({"mean_block": 1.0}, "mean_block is 1.0; it must be at least 1.5"),
         ({"season": 0}, "season is 0; it must be at least 1"),
         ({"guard_share": 1}, "guard_share is 1.0; it must be between 0 and 0.9"),
-        ({"balance": -1}, "balance is -1.0; it must be between 0 and 100"),
+        ({"balance": 0}, "balance is 0; it must be between 1 and 100"),
         ({"seed": -1}, "seed is -1"),
     ],
 )

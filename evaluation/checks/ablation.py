@@ -37,7 +37,7 @@ def _path(name: str, **settings: Any) -> dict[str, Any]:
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "donors: at their own time": {"season": 10**9},
-    "donors: draws independent": {"balance": 0.0},
+    "donors: draws independent": {"balance": 1},
     "donors: stays of 3 steps": {"mean_block": 3.0},
     "donors: stays of 12 steps": {"mean_block": 12.0},
     "guard: distance alone": {"guard_share": 0.0},

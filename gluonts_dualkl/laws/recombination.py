@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gluonts_dualkl.laws.balance import Crowd, Independent
 from gluonts_dualkl.laws.donors import Donors
 from gluonts_dualkl.laws.gaussian import CausalGaussian
 from gluonts_dualkl.laws.references import BLOCK_NUMBERS, State, draw_in_blocks
@@ -76,11 +75,6 @@ class Recombination:
         :func:`~gluonts_dualkl.laws.seasonality.season_of`: series shifted by multiples
         of it are donors as well, and one that comes to its end is left. By default no
         series is shifted.
-    balance
-        How much less likely a donor is for every other draw of the batch that is with
-        it, nats, when stretches are redrawn, see :mod:`gluonts_dualkl.laws.balance`. A
-        batch is as many rows as there are training series. 0 moves rows independently,
-        and only then do moves leave the law exactly invariant.
     """
 
     def __init__(
@@ -91,7 +85,6 @@ class Recombination:
         neighbours: int = 5,
         still: StillSteps | None = None,
         season: int | None = None,
-        balance: float = 0.0,
     ) -> None:
         length, channels = train.shape[1:]
         self.train, self.law = train, law
@@ -99,7 +92,6 @@ class Recombination:
         self.stationary = season == 1
         self.still = None if still is None else still.of(self.donors)
         self.mean_block, self.neighbours = float(mean_block), neighbours
-        self.balance = balance
         self._coefficients = law.coefficients.float()
         covariance = law.factors @ law.factors.transpose(1, 2)
         floor = 0.1 * torch.eye(channels, dtype=covariance.dtype, device=train.device)
@@ -130,7 +122,7 @@ class Recombination:
             torch.zeros(num_samples, channels, device=device),
         )
         first = torch.zeros(num_samples, dtype=torch.long, device=device)
-        return self._regrow(empty, first, first + length, generator, 0.0)[0]
+        return self._regrow(empty, first, first + length, generator)[0]
 
     def propose(
         self, state: DonorPaths, generator: torch.Generator
@@ -149,7 +141,7 @@ class Recombination:
         first = self._first(start, length)
         stretch = 2 + (share * (1 + int(3 * self.mean_block))).long()
         last = torch.where(local < 0.5, first + stretch, length)
-        return self._regrow(state, first, last, generator, self.balance)
+        return self._regrow(state, first, last, generator)
 
     def _first(self, uniform: Tensor, length: int) -> Tensor:
         """Where stretches to redraw begin, from uniform numbers, ``(n,)``."""
@@ -212,12 +204,8 @@ class Recombination:
         first: Tensor,
         last: Tensor,
         generator: torch.Generator,
-        balance: float = 0.0,
     ) -> tuple[DonorPaths, Tensor]:
         """Redraw donors in ``[first, last)``, keep the later ones, follow both.
-
-        With ``balance``, rows choose in a few rounds and keep away from the donors that
-        other rows have and those they chose in earlier rounds.
 
         Returns the new state and the log-probability of the kept donors under the new
         past minus that under the old.
@@ -234,16 +222,9 @@ class Recombination:
             change_here, uniform = torch.rand(
                 2, n, generator=generator, device=z.device
             )
-            chooser: Independent | Crowd = Independent(uniform)
-            if balance:
-                held = state.donors[:, t : t + max(1, int(self.mean_block))]
-                chooser = Crowd(held, num_donors, len(self.train), balance, generator)
             if t == 0:
-                new = donors[:, 0].clone()
-                rows = torch.nonzero(drawn).ravel()
-                for part in rows.split(max(1, BLOCK_NUMBERS // starters)):
-                    even = z.new_zeros(1, starters).expand(len(part), -1)
-                    new[part] = chooser.choose(part, even)
+                even = (uniform * starters).long().clamp(max=starters - 1)
+                new = torch.where(drawn, even, donors[:, 0])
                 log_move = torch.zeros_like(factor)
                 shift = self._shifts(new, generator)
                 starts = torch.where(drawn[:, None], shift, starts)
@@ -253,8 +234,6 @@ class Recombination:
                 ended = ~self.donors.valid[t, before]
                 log_move = torch.full_like(factor, stay)
                 switching = drawn & (ended | (change_here < 1 / self.mean_block))
-                newcomers = drawn & ~switching & (new != state.donors[:, t])
-                chooser.add(torch.nonzero(newcomers).ravel(), new[newcomers])
                 rows = torch.nonzero(switching | (moving & (new != before))).ravel()
                 for part in rows.split(max(1, BLOCK_NUMBERS // num_donors)):
                     if not len(part):
@@ -262,7 +241,7 @@ class Recombination:
                     weights = self._log_weights(z[part], before[part], t)
                     own = drawn[part]
                     picked = new[part]
-                    picked[own] = chooser.choose(part[own], weights[own])
+                    picked[own] = _inverse_transform(weights[own], uniform[part[own]])
                     new[part] = picked
                     here = torch.where(ended[part], 0.0, change)
                     log_move[part] = here + weights.gather(1, picked[:, None])[:, 0]
@@ -287,3 +266,11 @@ def _neighbours(x: Tensor, series: Tensor, rank: int) -> Tensor:
         apart = torch.cdist(block, x).masked_fill(own[:, None] == series, torch.inf)
         near.append(apart.topk(rank, largest=False).indices)
     return torch.cat(near)
+
+
+def _inverse_transform(log_weights: Tensor, uniform: Tensor) -> Tensor:
+    """One index a row of ``log_weights`` ``(m, K)`` by inverse transform, ``(m,)``."""
+    cumulated = log_weights.exp().cumsum(1)
+    at = (uniform * cumulated[:, -1])[:, None]
+    index = torch.searchsorted(cumulated, at, right=True)[:, 0]
+    return index.clamp(max=log_weights.shape[1] - 1)

@@ -39,7 +39,7 @@ from gluonts_dualkl.laws.recombination import DonorPaths, Recombination
 from gluonts_dualkl.models.base import Draws, PathModel, sum_legs
 from gluonts_dualkl.models.phases import Phases, default_overlap
 from gluonts_dualkl.models.recombination import DualModel
-from gluonts_dualkl.walks.samplers import metropolis
+from gluonts_dualkl.walks.balance import balanced_walk
 
 __all__ = ["KrigedRest", "Phases", "RecombinedRest", "chain", "default_overlap"]
 
@@ -92,16 +92,27 @@ class RecombinedRest(Recombination):
     ) -> Draws:
         """Windows that begin with ``heads`` ``(n, h, C)`` at ``phase`` ``(n,)``.
 
-        Of ``STARTS`` draws of the reference a row keeps one with probability
-        proportional to ``exp(tilt)``; ``num_steps`` Metropolis moves follow.
+        Of ``STARTS`` draws of the reference a chain keeps one with probability
+        proportional to ``exp(tilt)``; ``num_steps`` Metropolis moves follow. Of what
+        the chains of a head visit, as many as the model's ``balance``, a row takes the
+        state that shares fewest donors with other rows.
         """
-        phase = None if phase is None else phase.repeat_interleave(STARTS)
-        states = self.given(heads.repeat_interleave(STARTS, 0), generator, phase)
+        chains = self.model.balance
+        starts = STARTS * chains
+        phase = None if phase is None else phase.repeat_interleave(starts)
+        states = self.given(heads.repeat_interleave(starts, 0), generator, phase)
         tilt = self.model.log_tilt(states.z).reshape(-1, STARTS)
         picked = _pick(tilt, generator)
-        best = torch.arange(len(heads), device=picked.device) * STARTS + picked
-        state, _, _ = metropolis(
-            self, self.model.log_tilt, states[best], num_steps, generator
+        best = torch.arange(len(tilt), device=picked.device) * STARTS + picked
+        state = balanced_walk(
+            self,
+            self.model.log_tilt,
+            states[best],
+            num_steps,
+            generator,
+            chains,
+            len(self.train),
+            owned=True,
         )
         return self.model.named(state)
 

@@ -28,6 +28,7 @@ from gluonts_dualkl.models.base import (
     copy_ratio,
 )
 from gluonts_dualkl.models.boosting import PathLeg, boost, follow, unnormalised
+from gluonts_dualkl.walks.balance import balanced_walk
 from gluonts_dualkl.walks.samplers import TiltedWalkers, draw_candidates, metropolis
 
 __all__ = ["DualModel", "default_mean_block"]
@@ -71,9 +72,9 @@ class DualModel(PathModel):
         Nearest-neighbour distance ratio that a series must reach, see
         :class:`~gluonts_dualkl.models.base.CopyGuard`.
     balance
-        How strongly draws of a batch keep to different donors, nats, see
-        :mod:`gluonts_dualkl.laws.balance`. The legs are learned, and normalised, with
-        draws that are independent.
+        Walkers for every series drawn. Of the states that they visit those are drawn
+        that share fewest donors, see :mod:`gluonts_dualkl.walks.balance`, in batches of
+        as many as there are training series; 1 draws every series by itself.
     rows
         Training series that may be donors, ``(m,)``; None for all.
     """
@@ -88,7 +89,7 @@ class DualModel(PathModel):
     season: int
     holds_still: bool = False
     copy_ratio: float = 0.0
-    balance: float = 0.0
+    balance: int = 1
     rows: Tensor | None = None
 
     @classmethod
@@ -105,7 +106,7 @@ class DualModel(PathModel):
         marginals: str = "auto",
         draw_only: bool = False,
         guard_share: float = 0.3,
-        balance: float = 5.0,
+        balance: int = 2,
     ) -> DualModel:
         """Fit to ``values`` ``(N, T, C)``, finite, no channel constant.
 
@@ -184,7 +185,6 @@ class DualModel(PathModel):
             self.mean_block,
             still=still,
             season=self.season,
-            balance=self.balance,
         )
 
     def log_ratio_of_scores(self, z: Tensor) -> dict[str, Tensor]:
@@ -215,22 +215,29 @@ class DualModel(PathModel):
     def draw(
         self, num_samples: int, num_steps: int, generator: torch.Generator
     ) -> Draws:
-        """Chains: the best of a few recombinations by weight, then a walk.
+        """States of chains: the best of a few recombinations by weight, then a walk.
 
-        Of ``CANDIDATES`` draws of the reference a row keeps one with probability
-        proportional to ``exp(tilt)``; ``num_steps`` Metropolis moves follow, in which
-        rows keep to different donors as far as ``balance`` asks.
+        Of ``CANDIDATES`` draws of the reference a chain keeps one with probability
+        proportional to ``exp(tilt)``; ``num_steps`` Metropolis moves follow. Of what
+        ``balance`` chains a series visit those states are drawn that share fewest
+        donors.
         """
         state = draw_candidates(
             self.reference,
             self.log_tilt,
-            num_samples,
+            self.balance * num_samples,
             CANDIDATES,
             self.train[0].numel(),
             generator,
         )
-        state, _, _ = metropolis(
-            self.reference, self.log_tilt, state, num_steps, generator
+        state = balanced_walk(
+            self.reference,
+            self.log_tilt,
+            state,
+            num_steps,
+            generator,
+            self.balance,
+            len(self.reference.train),
         )
         return self.named(state)
 
