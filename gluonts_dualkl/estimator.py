@@ -94,8 +94,8 @@ class DualKLEstimator(Estimator):
         same for all; see :class:`~gluonts_dualkl.laws.marginals.MarginalMap`.
     mean_block
         Mean number of steps that a synthetic series follows one donor before it may
-        pass to another; by default a quarter of ``length``, an eighth where windows
-        are stationary, at least 6. Shorter is more novel, longer more faithful.
+        pass to another; by default an eighth of ``length``, at least 6. Shorter is more
+        novel, longer more faithful.
     season
         Steps after which the law of a window repeats itself: training windows shifted
         by multiples of it are donors too, which makes series less alike those of

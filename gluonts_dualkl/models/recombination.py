@@ -38,13 +38,9 @@ MOST_PIXELS = 6_000_000
 CANDIDATES = 8
 
 
-def default_mean_block(length: int, season: int) -> float:
-    """Mean stay with a donor: a quarter of the window, at least 6 steps.
-
-    An eighth with a ``season`` of 1, where donors may be shifted at will and pieces are
-    many.
-    """
-    return max(6.0, length / (8 if season == 1 else 4))
+def default_mean_block(length: int) -> float:
+    """Mean stay with a donor: an eighth of the window, at least 6 steps."""
+    return max(6.0, length / 8)
 
 
 @dataclass(frozen=True)
@@ -128,7 +124,7 @@ class DualModel(PathModel):
         gaussian = CausalGaussian.select(z, generator)
         radial = RadialLaw.fit(z, gaussian, generator)
         features = StatisticsFeatures.fit(maps, z)
-        block = mean_block or default_mean_block(len(maps.location), season)
+        block = mean_block or default_mean_block(len(maps.location))
         space = ValueSpace(maps, z)
         limits = copy_distance(space(z)), copy_ratio(space(z), guard_share)
         guard = CopyGuard(z, *limits, space)
