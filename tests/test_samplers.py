@@ -7,7 +7,7 @@ from laws import ar1
 
 from gluonts_dualkl.laws.gaussian import CausalGaussian
 from gluonts_dualkl.laws.references import GaussianReference
-from gluonts_dualkl.walks.samplers import TiltedWalkers
+from gluonts_dualkl.walks.samplers import TiltedWalkers, metropolis
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +65,28 @@ def test_tilts_add_up(reference):
     walkers.tilt(torch.tensor([0.5, 0.0]), 3)
     walkers.tilt(torch.tensor([0.5, -0.1]), 3)
     np.testing.assert_allclose(walkers.weights, [1.0, -0.1], rtol=1e-5)
+
+
+def test_a_guard_apart_is_a_guard_within_the_tilt(reference):
+    """The same chain, but the guard sees only what else would be accepted."""
+    start = reference.start(200, torch.Generator().manual_seed(1))
+    seen = []
+
+    def tilt(z):
+        return 2 * z[:, -1, 0]
+
+    def guard(z):
+        seen.append(len(z))
+        return torch.where(z[:, 0, 0] > 0.5, -80.0, 0.0)
+
+    def both(z):
+        return tilt(z) + guard(z)
+
+    sources = [torch.Generator().manual_seed(2) for _ in range(2)]
+    within, level, _ = metropolis(reference, both, start, 12, sources[0])
+    looked = sum(seen)
+    seen.clear()
+    apart, other, _ = metropolis(reference, tilt, start, 12, sources[1], guard)
+    assert torch.equal(within.z, apart.z)
+    assert torch.equal(level, other)
+    assert sum(seen) < 0.8 * looked

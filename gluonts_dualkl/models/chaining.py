@@ -106,12 +106,13 @@ class RecombinedRest(Recombination):
         best = torch.arange(len(tilt), device=picked.device) * STARTS + picked
         state = balanced_walk(
             self,
-            self.model.log_tilt,
+            self.model.log_weight,
             states[best],
             num_steps,
             generator,
             chains,
             len(self.train),
+            self.model.guard,
             owned=True,
         )
         return self.model.named(state)

@@ -194,7 +194,11 @@ class DualModel(PathModel):
 
     def log_tilt(self, z: Tensor) -> Tensor:
         """Log-tilt of the sampler on the recombination reference, guard included."""
-        return self.features(z) @ self.legs[-1].weights + self.guard(z)
+        return self.log_weight(z) + self.guard(z)
+
+    def log_weight(self, z: Tensor) -> Tensor:
+        """What the last leg says of series ``z``, up to a constant, ``(n,)``, nats."""
+        return self.features(z) @ self.legs[-1].weights
 
     @property
     def integrated_shift(self) -> float:
@@ -228,12 +232,13 @@ class DualModel(PathModel):
         )
         state = balanced_walk(
             self.reference,
-            self.log_tilt,
+            self.log_weight,
             state,
             num_steps,
             generator,
             self.balance,
             len(self.reference.train),
+            self.guard,
         )
         return self.named(state)
 

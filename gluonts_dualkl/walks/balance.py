@@ -38,6 +38,7 @@ def balanced_walk(
     generator: torch.Generator,
     chains: int,
     batch_size: int,
+    guard: Callable[[Tensor], Tensor] | None = None,
     owned: bool = False,
 ) -> Any:
     """Walk several chains a series and keep states that share fewest donors.
@@ -49,7 +50,7 @@ def balanced_walk(
 
     Parameters
     ----------
-    reference, log_tilt, num_steps, generator
+    reference, log_tilt, num_steps, generator, guard
         As for a walk.
     state
         Where chains begin, those of a series one after the other, ``(n chains,)`` rows
@@ -68,8 +69,8 @@ def balanced_walk(
     """
     walk = (reference, log_tilt)
     if chains == 1:
-        return metropolis(*walk, state, num_steps, generator)[0]
-    states = list(_visited(*walk, state, num_steps, generator))
+        return metropolis(*walk, state, num_steps, generator, guard)[0]
+    states = list(_visited(*walk, state, num_steps, generator, guard))
     kept = []
     for first in range(0, len(state), chains * batch_size):
         parts = [s[first : first + chains * batch_size] for s in states]
@@ -87,12 +88,14 @@ def _visited(
     state: Any,
     num_steps: int,
     generator: torch.Generator,
+    guard: Callable[[Tensor], Tensor] | None,
 ) -> Iterator[Any]:
     """States at evenly spaced moves of the second half of a walk, with its end."""
     number = max(1, min(STATES, POOL_NUMBERS // max(1, state.z.numel())))
     done, late = 0, -(-num_steps // 2)
     for stop in sorted({num_steps - late * k // number for k in range(number)}):
-        state = metropolis(reference, log_tilt, state, stop - done, generator)[0]
+        moves = stop - done
+        state = metropolis(reference, log_tilt, state, moves, generator, guard)[0]
         done = stop
         yield state
 

@@ -37,11 +37,14 @@ def metropolis(
     state: Any,
     num_steps: int,
     generator: torch.Generator,
+    guard: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Any, Tensor, WalkInfo]:
-    """Metropolis-Hastings on ``R exp(log_tilt)``, all rows at once.
+    """Metropolis-Hastings on ``R exp(log_tilt + guard)``, all rows at once.
 
     Proposals come from the reference, so a move to ``x'`` is accepted with probability
     ``min(1, exp(f(x') - f(x) + factor))``, ``factor`` as :mod:`.references` defines it.
+    A ``guard`` is a costly part of the tilt that is never positive: it is looked at
+    only where a move would be accepted without it, which leaves the law as it is.
     Rows walk by blocks of at most ``BLOCK_PIXELS`` pixels, so that little more than the
     state itself is in memory.
 
@@ -52,10 +55,10 @@ def metropolis(
     """
     rows = max(1, BLOCK_PIXELS // max(1, state.z[:1].numel()))
     if len(state) <= rows:
-        return _walked(reference, log_tilt, state, num_steps, generator)
+        return _walked(reference, log_tilt, state, num_steps, generator, guard)
     parts = [
-        _walked(reference, log_tilt, state[start : start + rows], num_steps, generator)
-        for start in range(0, len(state), rows)
+        _walked(reference, log_tilt, block, num_steps, generator, guard)
+        for block in (state[k : k + rows] for k in range(0, len(state), rows))
     ]
     states, levels, infos = zip(*parts)
     accepted = sum(info.acceptance * len(s) for s, info in zip(states, infos))
@@ -72,15 +75,21 @@ def _walked(
     state: Any,
     num_steps: int,
     generator: torch.Generator,
+    guard: Callable[[Tensor], Tensor] | None,
 ) -> tuple[Any, Tensor, WalkInfo]:
     """One block of :func:`metropolis`."""
     level = log_tilt(state.z)
+    if guard is not None:
+        level = level + guard(state.z)
     accepted = 0.0
     for _ in range(num_steps):
         proposal, factor = reference.propose(state, generator)
         proposed = log_tilt(proposal.z)
         uniform = torch.rand(len(state), generator=generator, device=level.device)
         rows = uniform.log() < proposed - level + factor
+        if guard is not None and rows.any():
+            proposed[rows] += guard(proposal.z[rows])
+            rows = uniform.log() < proposed - level + factor
         state = state.merge(proposal, rows)
         level = torch.where(rows, proposed, level)
         accepted += float(rows.float().mean())
@@ -166,7 +175,12 @@ class TiltedWalkers:
     def move(self, num_steps: int) -> None:
         """Walk at the present tilt."""
         self.state, _, info = metropolis(
-            self.reference, self.log_tilt, self.state, num_steps, self.generator
+            self.reference,
+            lambda z: self.features(z) @ self.weights,
+            self.state,
+            num_steps,
+            self.generator,
+            self.guard,
         )
         self.phi = self.features(self.state.z)
         self.acceptance = info.acceptance
