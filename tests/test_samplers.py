@@ -73,7 +73,7 @@ def test_a_guard_apart_is_a_guard_within_the_tilt(reference):
     seen = []
 
     def tilt(z):
-        return 2 * z[:, -1, 0]
+        return 9 * z[:, -1, 0]
 
     def guard(z):
         seen.append(len(z))
