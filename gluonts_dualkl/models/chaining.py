@@ -39,7 +39,6 @@ from gluonts_dualkl.laws.recombination import DonorPaths, Recombination
 from gluonts_dualkl.models.base import Draws, PathModel, sum_legs
 from gluonts_dualkl.models.phases import Phases, default_overlap
 from gluonts_dualkl.models.recombination import DualModel
-from gluonts_dualkl.walks.balance import balanced_walk
 
 __all__ = ["KrigedRest", "Phases", "RecombinedRest", "chain", "default_overlap"]
 
@@ -97,25 +96,13 @@ class RecombinedRest(Recombination):
         the chains of a head visit, as many as the model's ``balance``, a row takes the
         state that shares fewest donors with other rows.
         """
-        chains = self.model.balance
-        starts = STARTS * chains
+        starts = STARTS * self.model.balance
         phase = None if phase is None else phase.repeat_interleave(starts)
         states = self.given(heads.repeat_interleave(starts, 0), generator, phase)
         tilt = self.model.log_tilt(states.z).reshape(-1, STARTS)
         picked = _pick(tilt, generator)
         best = torch.arange(len(tilt), device=picked.device) * STARTS + picked
-        state = balanced_walk(
-            self,
-            self.model.log_weight,
-            states[best],
-            num_steps,
-            generator,
-            chains,
-            len(self.train),
-            self.model.guard,
-            owned=True,
-        )
-        return self.model.named(state)
+        return self.model.walked(self, states[best], num_steps, generator, owned=True)
 
     def given(
         self,

@@ -230,15 +230,30 @@ class DualModel(PathModel):
             self.train[0].numel(),
             generator,
         )
+        return self.walked(self.reference, state, num_steps, generator)
+
+    def walked(
+        self,
+        reference: Recombination,
+        state: DonorPaths,
+        num_steps: int,
+        generator: torch.Generator,
+        owned: bool = False,
+    ) -> Draws:
+        """Draws from ``balance`` chains a series on a reference of the same donors.
+
+        See :func:`~gluonts_dualkl.walks.balance.balanced_walk`, also for ``owned``.
+        """
         state = balanced_walk(
-            self.reference,
+            reference,
             self.log_weight,
             state,
             num_steps,
             generator,
             self.balance,
-            len(self.reference.train),
+            len(reference.train),
             self.guard,
+            owned,
         )
         return self.named(state)
 
@@ -265,10 +280,10 @@ class DualModel(PathModel):
     ) -> tuple[Draws, np.ndarray]:
         """One chain from a reference draw, see :meth:`PathModel.walk`."""
         state = self.reference.start(1, generator)
-        states, steps = [state], [0]
+        states, steps, level = [state], [0], None
         for step in range(1, num_steps + 1):
-            new, _, info = metropolis(
-                self.reference, self.log_tilt, state, 1, generator
+            new, level, info = metropolis(
+                self.reference, self.log_tilt, state, 1, generator, level=level
             )
             if info.acceptance:
                 state = new

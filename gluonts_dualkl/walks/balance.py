@@ -15,6 +15,7 @@ often, and differs from it in how they are joined.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -67,10 +68,10 @@ def balanced_walk(
     -------
     A state of ``n`` rows.
     """
-    walk = (reference, log_tilt)
+    walk = partial(metropolis, reference, log_tilt, generator=generator, guard=guard)
     if chains == 1:
-        return metropolis(*walk, state, num_steps, generator, guard)[0]
-    states = list(_visited(*walk, state, num_steps, generator, guard))
+        return walk(state, num_steps)[0]
+    states = list(_visited(walk, state, num_steps))
     kept = []
     for first in range(0, len(state), chains * batch_size):
         parts = [s[first : first + chains * batch_size] for s in states]
@@ -82,20 +83,12 @@ def balanced_walk(
     return type(state).cat(kept)
 
 
-def _visited(
-    reference: Reference,
-    log_tilt: Callable[[Tensor], Tensor],
-    state: Any,
-    num_steps: int,
-    generator: torch.Generator,
-    guard: Callable[[Tensor], Tensor] | None,
-) -> Iterator[Any]:
+def _visited(walk: Callable[..., Any], state: Any, num_steps: int) -> Iterator[Any]:
     """States at evenly spaced moves of the second half of a walk, with its end."""
     number = max(1, min(STATES, POOL_NUMBERS // max(1, state.z.numel())))
-    done, late = 0, -(-num_steps // 2)
+    done, late, level = 0, -(-num_steps // 2), None
     for stop in sorted({num_steps - late * k // number for k in range(number)}):
-        moves = stop - done
-        state = metropolis(reference, log_tilt, state, moves, generator, guard)[0]
+        state, level, _ = walk(state, stop - done, level=level)
         done = stop
         yield state
 

@@ -38,13 +38,15 @@ def metropolis(
     num_steps: int,
     generator: torch.Generator,
     guard: Callable[[Tensor], Tensor] | None = None,
+    level: Tensor | None = None,
 ) -> tuple[Any, Tensor, WalkInfo]:
     """Metropolis-Hastings on ``R exp(log_tilt + guard)``, all rows at once.
 
     Proposals come from the reference, so a move to ``x'`` is accepted with probability
     ``min(1, exp(f(x') - f(x) + factor))``, ``factor`` as :mod:`.references` defines it.
     A ``guard`` is a costly part of the tilt that is never positive: it is looked at
-    only where a move would be accepted without it, which leaves the law as it is.
+    only where a move would be accepted without it, which leaves the law as it is. A
+    walk that goes on from another is given the log-tilt that one returned, ``level``.
     Rows walk by blocks of at most ``BLOCK_PIXELS`` pixels, so that little more than the
     state itself is in memory.
 
@@ -55,11 +57,12 @@ def metropolis(
     """
     rows = max(1, BLOCK_PIXELS // max(1, state.z[:1].numel()))
     if len(state) <= rows:
-        return _walked(reference, log_tilt, state, num_steps, generator, guard)
-    parts = [
-        _walked(reference, log_tilt, block, num_steps, generator, guard)
-        for block in (state[k : k + rows] for k in range(0, len(state), rows))
-    ]
+        return _walked(reference, log_tilt, state, num_steps, generator, guard, level)
+    parts = []
+    for block in torch.arange(len(state), device=state.z.device).split(rows):
+        known = None if level is None else level[block]
+        walk = (reference, log_tilt, state[block], num_steps, generator, guard, known)
+        parts.append(_walked(*walk))
     states, levels, infos = zip(*parts)
     accepted = sum(info.acceptance * len(s) for s, info in zip(states, infos))
     return (
@@ -76,11 +79,12 @@ def _walked(
     num_steps: int,
     generator: torch.Generator,
     guard: Callable[[Tensor], Tensor] | None,
+    level: Tensor | None,
 ) -> tuple[Any, Tensor, WalkInfo]:
     """One block of :func:`metropolis`."""
-    level = log_tilt(state.z)
-    if guard is not None:
-        level = level + guard(state.z)
+    if level is None:
+        level = log_tilt(state.z)
+        level = level if guard is None else level + guard(state.z)
     accepted = 0.0
     for _ in range(num_steps):
         proposal, factor = reference.propose(state, generator)
@@ -168,15 +172,14 @@ class TiltedWalkers:
         self.acceptance = 1.0
 
     def log_tilt(self, z: Tensor) -> Tensor:
-        """Log-tilt of series ``(n, T, C)`` before normalisation, ``(n,)``, nats."""
-        tilt = self.features(z) @ self.weights
-        return tilt if self.guard is None else tilt + self.guard(z)
+        """Log-tilt of series ``(n, T, C)`` before guard and normalisation, ``(n,)``."""
+        return self.features(z) @ self.weights
 
     def move(self, num_steps: int) -> None:
         """Walk at the present tilt."""
         self.state, _, info = metropolis(
             self.reference,
-            lambda z: self.features(z) @ self.weights,
+            self.log_tilt,
             self.state,
             num_steps,
             self.generator,
