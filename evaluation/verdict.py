@@ -12,7 +12,12 @@ from gluonts_dualkl.evaluation.metrics import Metric
 __all__ = ["describe", "findings", "row_verdict"]
 
 AS_REAL = "as real"
-_COPYING = {"dcr_share", "copy_rate", "nearest_neighbour_ratio"}
+_COPYING = {
+    "dcr_share",
+    "copy_rate",
+    "copy_rate_shifted",
+    "nearest_neighbour_ratio",
+}
 NOT_DETECTED = "not detected"
 LEVEL = 0.05
 
@@ -42,12 +47,16 @@ def row_verdict(
 
 @dataclass(frozen=True)
 class _Fault:
-    """A fault, its sentence, and how many of its signs make it a finding."""
+    """A fault, its sentence, and how many of its signs make it a finding.
+
+    A sign that is named in ``alone`` needs no other.
+    """
 
     name: str
     sentence: str
     signs: dict[str, tuple[str, ...]]
     needed: int = 1
+    alone: str | None = None
 
 
 _FAULTS = (
@@ -57,9 +66,11 @@ _FAULTS = (
         {
             "dcr_share": ("copies train", "nearer to train"),
             "copy_rate": ("copies train",),
+            "copy_rate_shifted": ("copies train",),
             "nearest_neighbour_ratio": ("close to train",),
         },
         needed=2,
+        alone="copy_rate_shifted",
     ),
     _Fault(
         "collapse",
@@ -163,13 +174,14 @@ def findings(scores: pd.DataFrame) -> dict[str, list[str]]:
         ``"wrong marginals"``, ``"told apart"``, and with their packs ``"stylised
         facts"`` and ``"climatology"``, most serious first; empty if nothing was found.
         Copying must show both in nearness against held-out series and in nearness as
-        such, and being told apart in two scores.
+        such, or in pieces that come back at another time, and being told apart in two
+        scores.
     """
     words = dict(zip(scores["metric"], scores["verdict"], strict=True))
     found = {}
     for fault in _FAULTS:
         names = [name for name, bad in fault.signs.items() if words.get(name) in bad]
-        if len(names) >= fault.needed:
+        if len(names) >= fault.needed or fault.alone in names:
             found[fault.name] = names
     if found.get("collapse") == ["vendi_ratio"] and _spread_out(scores):
         del found["collapse"]

@@ -138,6 +138,11 @@ _BASE: list[Metric] = [
         tolerance=0.15, group="headline",
     ),
     Metric(
+        "copy_rate_shifted", privacy.copy_rate_shifted, "nominal", "share", ("train",),
+        "as copy_rate, middle half of a series at any shift", "this package",
+        floor="halves", ceiling="training_copies", high="copies train", tolerance=0.15,
+    ),
+    Metric(
         "nearest_neighbour_ratio", privacy.nearest_neighbour_ratio, "nominal", "ratio",
         ("train",), "ratio of medians", "Meehan et al. 2020",
         floor="halves", ceiling="training_copies", low="close to train",

@@ -65,6 +65,7 @@ _LABELS = {
     "marginal_ks": "Marginals, Kolmogorov-Smirnov",
     "marginal_wasserstein": "Marginals, Wasserstein",
     "log_psd_distance": "Spectral distance (log PSD)",
+    "copy_rate_shifted": "Copy rate at any shift",
 }
 _ACRONYMS = re.compile(
     r"\b(kl|js|acf|dcr|psd|auc|c2st|mmd2?|ks|fid|mdd|acd|sd|kd|lstm|mia)\b"
@@ -88,6 +89,7 @@ _CELLS = {
         ("memorisation",),
         {
             "copy_rate": "copy rate",
+            "copy_rate_shifted": "copy rate at any shift",
             "dcr_share": "nearer to training",
             "nearest_neighbour_ratio": "of the real distance to training",
         },

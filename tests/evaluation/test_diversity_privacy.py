@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -62,3 +64,19 @@ def test_copy_rate_is_nominal_for_fresh_series(draw, law):
 def test_copies_count_where_held_out_repeats_train():
     train = line(*range(20))
     assert privacy.copy_rate(train.copy(), train.copy(), train) == 1.0
+
+
+def test_shifted_copies_are_seen_at_their_own_time_only(draw, autoregression):
+    """Windows cut from longer series, three steps before the training windows."""
+    drawn = draw(partial(autoregression, length=27), num=80)
+    train, real = drawn.train[:, :24], drawn.held_out[:, :24]
+    shifted = drawn.train[:, 3:]
+    assert privacy.copy_rate(real, shifted, train) < 0.2
+    assert privacy.copy_rate_shifted(real, shifted, train) > 0.95
+    fresh = drawn.fresh[:, :24]
+    assert privacy.copy_rate_shifted(real, fresh, train) < 0.2
+
+
+def test_copies_of_short_series_have_no_shift(sets):
+    short = [x[:, :3] for x in (sets.held_out, sets.fresh, sets.train)]
+    assert privacy.copy_rate_shifted(*short) == privacy.copy_rate(*short)

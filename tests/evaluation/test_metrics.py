@@ -6,7 +6,13 @@ import pytest
 from gluonts_dualkl.evaluation.metrics import METRICS, Metric, by_name
 
 CHEAP = [m for m in METRICS if not m.is_p_value and not m.costly]
-COPYING = {"dcr_share", "copy_rate", "membership_auc", "nearest_neighbour_ratio"}
+COPYING = {
+    "dcr_share",
+    "copy_rate",
+    "copy_rate_shifted",
+    "membership_auc",
+    "nearest_neighbour_ratio",
+}
 
 # where fresh series of the same law may lie at 60 against 60
 FRESH = {
@@ -29,6 +35,7 @@ FRESH = {
     "curvature_ratio": (0.85, 1.15),
     "dcr_share": (0.3, 0.7),
     "copy_rate": (0.0, 0.2),
+    "copy_rate_shifted": (0.0, 0.2),
     "nearest_neighbour_ratio": (0.8, 1.25),
     "marginal_ks": (0.0, 0.15),
     "marginal_wasserstein": (0.0, 0.25),

@@ -61,6 +61,7 @@ def test_discrete_channels_keep_their_support():
 FAULTS = [
     ("training_copies", "dcr_share", 0.3),
     ("training_copies", "copy_rate", 0.7),
+    ("training_copies", "copy_rate_shifted", 0.7),
     ("jittered_copies", "dcr_share", 0.3),
     ("jittered_copies", "copy_rate", 0.7),
     ("collapsed", "coverage", -0.2),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -103,6 +105,17 @@ def test_faults_are_called_by_name(oracle, fault, sets):
     assert fault in findings(scores)
     word = describe(scores).replace("-", " ").lower()
     assert fault.replace("-", " ") in word
+
+
+def test_shifted_copies_are_memorisation(draw, autoregression):
+    drawn = draw(partial(autoregression, length=27), num=80)
+    train, real = drawn.train[:, :24], drawn.held_out[:, :24]
+    rates = [by_name("copy_rate"), by_name("copy_rate_shifted")]
+    shown = []
+    for series in (drawn.train[:, 3:], drawn.fresh[:, 3:]):
+        scores = evaluate_generator(train, real, series, metrics=rates, fast=True)
+        shown.append(findings(scores))
+    assert shown == [{"memorisation": ["copy_rate_shifted"]}, {}]
 
 
 def test_fresh_series_pass(sets):
