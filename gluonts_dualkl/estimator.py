@@ -104,8 +104,8 @@ class DualKLEstimator(Estimator):
     guard_share
         A synthetic series must not be nearer to one training series than to the next
         by more than this share of the training series are among themselves, see
-        :class:`~gluonts_dualkl.models.base.CopyGuard`: more is more novel, 0 leaves the
-        guard against copies alone.
+        :class:`~gluonts_dualkl.walks.copies.CopyGuard`: more is more novel, 0 leaves
+        the guard against copies alone.
     balance
         Walkers for every series that is drawn. Of the states that those of a batch
         visit the ones are drawn that share fewest pieces of training series, so that a

@@ -25,10 +25,11 @@ from gluonts_dualkl.models.base import PathModel
 from gluonts_dualkl.models.noise import NoiseModel
 from gluonts_dualkl.models.partition import CriticModel
 from gluonts_dualkl.models.recombination import DualModel
+from gluonts_dualkl.walks.copies import CopyLimits
 
 __all__ = ["FORMAT_VERSION", "load_generator", "save_generator"]
 
-FORMAT_VERSION = 8
+FORMAT_VERSION = 9
 CONFIG, FACTS, STATE = "gluonts-config.json", "generator.json", "generator-state.pt"
 TYPE = "gluonts_dualkl.generator.DualKLGenerator"
 MODELS: dict[str, type[PathModel]] = {
@@ -116,7 +117,7 @@ def _facts(parts: dict[str, Any]) -> dict[str, Any]:
         "starts": [period.ordinal for period in windows.starts],
         "item_ids": list(windows.item_ids),
         "path": model.kind,
-        "copy_distance": model.copy_distance,
+        "copy_limits": model.copy_limits,
         "model": model.facts(),
     }
 
@@ -168,7 +169,7 @@ def _parts(
         "marginals": MarginalMap(**state["marginals"]),
         "train": state["train"]["z"],
         "gaussian": CausalGaussian(**state["gaussian"]),
-        "copy_distance": facts["copy_distance"],
+        "copy_limits": tuple(CopyLimits(*rule) for rule in facts["copy_limits"]),
     }
     model = MODELS[facts["path"]].restore(shared, facts["model"], state["model"])
     return {

@@ -167,10 +167,10 @@ def test_the_estimator_passes_its_arguments_on():
     values = ar1(30, LENGTH, 2, 0.7, seed=1)
     plain = DualKLEstimator(**settings, balance=1, guard_share=0.0)
     model = plain.fit_model(values)
-    assert (model.balance, model.copy_ratio) == (1, 0)
+    assert (model.balance, model.copy_limits[0].ratio) == (1, 0)
     model = DualKLEstimator(**settings).fit_model(values)
     assert model.balance == 2
-    assert 0 < model.copy_ratio < 1
+    assert 0 < model.copy_limits[0].ratio < 1
     drawn = [
         fitted.draw(30, 10, seeded()).donors
         for fitted in (plain.fit_model(values), model)

@@ -14,7 +14,7 @@ from gluonts_dualkl.evaluation.metrics.information import c2st_auc_logistic
 from gluonts_dualkl.laws.gaussian import CausalGaussian
 from gluonts_dualkl.laws.marginals import MarginalMap
 from gluonts_dualkl.laws.recombination import Recombination
-from gluonts_dualkl.models.base import PathModel, ValueSpace, copy_distance
+from gluonts_dualkl.models.base import PathModel
 from gluonts_dualkl.models.chaining import (
     KrigedRest,
     Phases,
@@ -23,6 +23,7 @@ from gluonts_dualkl.models.chaining import (
     default_overlap,
 )
 from gluonts_dualkl.models.recombination import DualModel
+from gluonts_dualkl.walks.copies import CopyGuard, CopyLimits, ValueSpace
 from gluonts_dualkl.walks.samplers import metropolis
 
 LENGTH, STEPS = 16, 10
@@ -95,8 +96,8 @@ class GaussianModel(PathModel):
     def known(cls):
         train = torch.tensor(autoregression(60, LENGTH, 1))
         maps = identity_map(LENGTH, 2)
-        distance = copy_distance(ValueSpace(maps, train)(train))
-        return cls(maps, train, known_gaussian(), distance)
+        limits = CopyGuard.fit(train, ValueSpace(maps, train)).limits
+        return cls(maps, train, known_gaussian(), limits)
 
     def log_ratio_of_scores(self, z):
         return {"gaussian": self.gaussian.log_ratio(z)}
@@ -201,7 +202,7 @@ def test_kriged_rest_follows_what_is_beyond_the_gaussian(monkeypatch):
             noise = torch.randn(num_samples, 2 * LENGTH, generator=generator).double()
             return self.with_nearest((noise @ factor.T).reshape(-1, LENGTH, 2).float())
 
-    model = Tilted(known.marginals, known.train, known.gaussian, 1e-9)
+    model = Tilted(known.marginals, known.train, known.gaussian, (CopyLimits(1e-9),))
     heads = model.draw(500, 0, source(7)).z[:, :5]
     z = KrigedRest(model, 5).draw(heads, 0, source()).z.double()
     covariance = known.gaussian.covariance()
@@ -292,7 +293,8 @@ def test_chained_series_are_no_copies(model, series):
     long, starts = series[0], range(0, 2 * LENGTH, 3)
     windows = np.concatenate([long[:, k : k + LENGTH] for k in starts])
     copies = model.count_near_copies(model.marginals.to_normal(torch.tensor(windows)))
-    assert copies / len(windows) < 0.06  # 3 % among training windows themselves
+    limits = len(model.copy_limits)  # 3 % of training windows are under each
+    assert copies / len(windows) < 0.06 * limits
 
 
 def test_a_daily_cycle_stays_near_its_phase(daily):

@@ -46,6 +46,7 @@ LEVELS = [
         "laws.partitions",
         "analysis.group_divergence",
         "models.phases",
+        "walks.copies",
         "walks.langevin",
     },
     {

@@ -75,7 +75,7 @@ def test_restored_models_are_equal(models, name):
     model = models[name]
     shared = {
         key: getattr(model, key)
-        for key in ("marginals", "train", "gaussian", "copy_distance")
+        for key in ("marginals", "train", "gaussian", "copy_limits")
     }
     again = type(model).restore(shared, model.facts(), model.tensors())
     z = model.train[:7] + 0.1

@@ -25,8 +25,8 @@ from gluonts_dualkl.laws.statistics import (
     strongest_pairs,
 )
 from gluonts_dualkl.models import base
-from gluonts_dualkl.models.base import CopyGuard, PathModel, copy_distance
-from gluonts_dualkl.walks import samplers
+from gluonts_dualkl.models.base import PathModel
+from gluonts_dualkl.walks import copies, samplers
 from gluonts_dualkl.walks.samplers import draw_candidates, metropolis
 
 
@@ -85,16 +85,20 @@ def test_selected_gaussian_has_the_best_held_out_likelihood(z):
 
 @pytest.mark.parametrize("numbers", [1, 500, 10**7])
 def test_nearest_neighbours_by_blocks(z, numbers, monkeypatch):
-    monkeypatch.setattr(base, "BLOCK_NUMBERS", numbers)
+    monkeypatch.setattr(copies, "BLOCK_NUMBERS", numbers)
     monkeypatch.setattr(recombination, "BLOCK_NUMBERS", numbers)
     flat = z.flatten(1).double().numpy()
     apart = np.linalg.norm(flat[:, None] - flat, axis=2)
-    guard = CopyGuard(z[20:], 1.0)
-    np.testing.assert_allclose(guard.nearest(z[:20]), apart[:20, 20:].min(1), rtol=1e-3)
-    assert guard.nearest_rows(z[:20]).tolist() == apart[:20, 20:].argmin(1).tolist()
+    beside = copies.Neighbours(z[20:])
+    np.testing.assert_allclose(
+        beside.nearest(z[:20]), apart[:20, 20:].min(1), rtol=1e-3
+    )
+    assert beside.nearest_rows(z[:20]).tolist() == apart[:20, 20:].argmin(1).tolist()
     np.fill_diagonal(apart, np.inf)
-    expected = np.quantile(apart.min(1), base.COPY_QUANTILE)
-    assert copy_distance(z) == pytest.approx(expected, rel=1e-3)
+    expected = np.quantile(apart.min(1), copies.COPY_QUANTILE)
+    assert copies.CopyLimits.of(copies.Neighbours(z)).distance == pytest.approx(
+        expected, rel=1e-3
+    )
     first = np.linalg.norm(z[:, None, 0].numpy() - z[:, 0].numpy(), axis=2)
     np.fill_diagonal(first, np.inf)
     near = recombination._neighbours(z[:, 0], torch.arange(len(z)), 3).numpy()

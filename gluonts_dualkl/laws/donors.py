@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Donors"]
+__all__ = ["Donors", "donor_shifts"]
 
 MAX_DONORS = 800
 MAX_NUMBERS = 20_000_000
@@ -48,24 +48,34 @@ class Donors:
     def of(cls, train: Tensor, season: int, order: int) -> Donors:
         """Donors from series ``train`` ``(N, T, C)`` for a law with ``order`` lags.
 
-        Shifts are multiples of ``season`` up to half of a series, evenly thinned to at
-        most ``MAX_DONORS`` donors and ``MAX_NUMBERS`` numbers; none where ``season`` is
-        more than half of it.
+        One for every shift of :func:`donor_shifts`.
         """
-        number, length, channels = train.shape
+        number, length, _ = train.shape
         device = train.device
-        room = min(MAX_DONORS, MAX_NUMBERS // train[0].numel())
-        most = max(0, room // number - 1) // 2
-        multiples = range(season, length // 2 + 1, season)
-        taken = min(most, len(multiples))
-        ahead = [multiples[i * len(multiples) // taken] for i in range(taken)]
-        shifts = torch.tensor([0, *ahead, *(-s for s in ahead)], device=device)
-        shifts = shifts.repeat_interleave(number)
-        series = torch.arange(number, device=device).repeat(1 + 2 * len(ahead))
+        taken = donor_shifts(train, season)
+        shifts = torch.tensor(taken, device=device).repeat_interleave(number)
+        series = torch.arange(number, device=device).repeat(len(taken))
         step = torch.arange(length, device=device)[:, None]
         source = step + shifts
         present = (source >= 0) & (source < length)
         source_of = source.T.clamp(0, length - 1)
         z = train[series[:, None], source_of] * present.T[:, :, None]
         valid = present & (source >= torch.minimum(step, step.new_tensor(order)))
-        return cls(z, series, shifts, valid, number * (1 + len(ahead)))
+        starters = number * sum(shift >= 0 for shift in taken)
+        return cls(z, series, shifts, valid, starters)
+
+
+def donor_shifts(train: Tensor, season: int) -> list[int]:
+    """Shifts of the donors from series ``train`` ``(N, T, C)``: 0, those ahead, back.
+
+    Multiples of ``season`` up to half of a series, evenly thinned to at most
+    ``MAX_DONORS`` donors and ``MAX_NUMBERS`` numbers; only 0 where ``season`` is more
+    than half of it.
+    """
+    number, length, _ = train.shape
+    room = min(MAX_DONORS, MAX_NUMBERS // train[0].numel())
+    most = max(0, room // number - 1) // 2
+    multiples = range(season, length // 2 + 1, season)
+    taken = min(most, len(multiples))
+    ahead = [multiples[i * len(multiples) // taken] for i in range(taken)]
+    return [0, *ahead, *(-s for s in ahead)]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -21,23 +20,16 @@ from torch import Tensor
 from gluonts_dualkl.laws.gaussian import CausalGaussian
 from gluonts_dualkl.laws.marginals import MarginalMap
 from gluonts_dualkl.laws.references import State
+from gluonts_dualkl.walks.copies import CopyGuard, CopyLimits, ValueSpace
 
 __all__ = [
     "NUM_STEPS",
-    "CopyGuard",
     "Draws",
     "PathModel",
-    "ValueSpace",
-    "copy_distance",
-    "copy_ratio",
     "sum_legs",
 ]
 
 NUM_STEPS = 40
-COPY_QUANTILE = 0.03
-MIN_SERIES = 4
-TINY = 1e-12
-BLOCK_NUMBERS = 16_000_000
 BLOCK_PIXELS = 4_000_000
 
 
@@ -72,9 +64,9 @@ class PathModel(ABC):
         Training series in normal scores, ``(N, T, C)``, float32.
     gaussian
         The Gaussian leg.
-    copy_distance
-        Euclidean distance in standardised values, see :class:`ValueSpace`, under which
-        a series counts as a copy: 3 % of the training series have a nearer neighbour.
+    copy_limits
+        What draws must keep from the training series, see
+        :class:`~gluonts_dualkl.walks.copies.CopyGuard`.
     """
 
     kind: ClassVar[str]
@@ -83,13 +75,13 @@ class PathModel(ABC):
     marginals: MarginalMap
     train: Tensor
     gaussian: CausalGaussian
-    copy_distance: float
+    copy_limits: tuple[CopyLimits, ...]
 
     @cached_property
     def guard(self) -> CopyGuard:
         """The penalty on near copies that is part of the sampler's law."""
         space = ValueSpace(self.marginals, self.train)
-        return CopyGuard(self.train, self.copy_distance, space=space)
+        return CopyGuard(self.train, self.copy_limits, space)
 
     def log_ratio(self, values: np.ndarray) -> dict[str, Tensor]:
         """Normalised dual functions of series ``(n, T, C)`` by leg, ``(n,)``, nats.
@@ -105,7 +97,7 @@ class PathModel(ABC):
 
     def count_near_copies(self, z: Tensor) -> int:
         """Series of ``z`` ``(n, T, C)`` nearer to training than the guard allows."""
-        return int((self.guard.nearest(z) < self.copy_distance).sum())
+        return int(self.guard.near_copies(z).sum())
 
     def with_nearest(self, z: Tensor) -> Draws:
         """Series ``z`` ``(n, T, C)`` with the nearest training series as donors."""
@@ -168,134 +160,3 @@ class PathModel(ABC):
 def sum_legs(ratios: dict[str, Tensor]) -> Tensor:
     """The log-ratio of a whole path, ``(n,)``, from those of its legs."""
     return torch.stack(list(ratios.values())).sum(0)
-
-
-class ValueSpace:
-    """Values standardised by the channels of the training series.
-
-    A reader sees series so, and copies are measured there
-    (:mod:`gluonts_dualkl.evaluation.metrics.privacy`). Normal scores stretch what is
-    rare or small, and hide in it that the rest is nearly the same.
-
-    Parameters
-    ----------
-    marginals
-        The map that knows the values of normal scores.
-    train
-        Training series in normal scores, ``(N, T, C)``.
-    """
-
-    def __init__(self, marginals: MarginalMap, train: Tensor) -> None:
-        self.marginals = marginals
-        values = marginals.from_normal(train)
-        self.location = values.mean((0, 1))
-        self.scale = values.std((0, 1), correction=0).clamp(min=TINY)
-
-    def __call__(self, z: Tensor) -> Tensor:
-        """Standardised values of series ``z`` ``(n, T, C)``, of the same shape."""
-        return (self.marginals.from_normal(z) - self.location) / self.scale
-
-
-class CopyGuard:
-    """A steep penalty on series that are too near to one training series.
-
-    With ``d_1`` and ``d_2`` the Euclidean distances to the nearest and the second
-    nearest training series, on series with
-
-        d_1 < distance    or    d_1 / d_2 < ratio.
-
-    The second is the nearest-neighbour distance ratio, a measure of privacy (Zhao et
-    al. 2021, "CTAB-GAN"): what has one near relative and no others resembles that one,
-    however far it is.
-
-    Parameters
-    ----------
-    train
-        Training series in normal scores, ``(N, T, C)``.
-    distance, ratio
-        The limits, see :func:`copy_distance` and :func:`copy_ratio`; a ratio of 0 is
-        none.
-    space
-        Where distances are measured, see :class:`ValueSpace`; by default normal scores.
-    """
-
-    def __init__(
-        self,
-        train: Tensor,
-        distance: float,
-        ratio: float = 0.0,
-        space: Callable[[Tensor], Tensor] | None = None,
-    ) -> None:
-        self.distance, self.ratio, self.space = distance, ratio, space
-        self.train = self._rows(train)
-
-    def nearest(self, z: Tensor) -> Tensor:
-        """Distance to the nearest training series, ``(n,)``."""
-        return torch.cat([d.amin(1) for d in self._distances(z)])
-
-    def nearest_rows(self, z: Tensor) -> Tensor:
-        """Which training series is nearest, ``(n,)``."""
-        return torch.cat([d.argmin(1) for d in self._distances(z)])
-
-    def __call__(self, z: Tensor) -> Tensor:
-        """Log-penalty of series ``z`` ``(n, T, C)``, ``(n,)``."""
-        if self.ratio and len(self.train) > 1:
-            first, second = _two_nearest(self._distances(z))
-            short = (1 - first / second.clamp(min=TINY) / self.ratio).clamp(min=0)
-        else:
-            first = self.nearest(z)
-            short = torch.zeros_like(first)
-        short = torch.maximum(short, (1 - first / self.distance).clamp(min=0))
-        return torch.where(short > 0, -50 - 1e3 * short, 0.0)
-
-    def _rows(self, z: Tensor) -> Tensor:
-        seen = z if self.space is None else self.space(z)
-        return seen.reshape(len(seen), -1)
-
-    def _distances(self, z: Tensor) -> Iterator[Tensor]:
-        return _distances(self._rows(z), self.train)
-
-
-def copy_distance(x: Tensor) -> float:
-    """Distance to the nearest other series that 3 % of series ``x`` fall below."""
-    flat = x.reshape(len(x), -1)
-    nearest = torch.cat([d.amin(1) for d in _distances_to_others(flat)])
-    return float(nearest.quantile(COPY_QUANTILE))
-
-
-def copy_ratio(x: Tensor, share: float) -> float:
-    """Nearest-neighbour distance ratio that a ``share`` of series ``x`` fall below.
-
-    Among the other series; 0 with a share of 0 or fewer than ``MIN_SERIES`` series.
-    """
-    if not share or len(x) < MIN_SERIES:
-        return 0.0
-    first, second = _two_nearest(_distances_to_others(x.reshape(len(x), -1)))
-    return float((first / second.clamp(min=TINY)).quantile(share))
-
-
-def _two_nearest(distances: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """The two smallest of each row of blocks of distances, ``(n,)`` each."""
-    pairs = [d.topk(2, 1, largest=False).values for d in distances]
-    first, second = torch.cat(pairs).unbind(1)
-    return first, second
-
-
-def _distances_to_others(flat: Tensor) -> Iterator[Tensor]:
-    """Distances between rows ``(N, D)``, infinite to the row itself, by blocks."""
-    start = 0
-    for distance in _distances(flat, flat):
-        own = torch.arange(len(distance), device=flat.device)
-        distance[own, start + own] = torch.inf
-        yield distance
-        start += len(distance)
-
-
-def _distances(z: Tensor, train: Tensor) -> Iterator[Tensor]:
-    """Euclidean distances from rows ``z`` ``(n, D)`` to ``train``, by blocks of rows.
-
-    A block and its distances have at most ``BLOCK_NUMBERS`` numbers.
-    """
-    rows = max(1, BLOCK_NUMBERS // max(1, len(train), z.shape[1]))
-    for block in z.split(rows):
-        yield torch.cdist(block, train)

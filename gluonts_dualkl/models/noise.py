@@ -12,7 +12,8 @@ from torch import Tensor
 from gluonts_dualkl.laws.gaussian import CausalGaussian
 from gluonts_dualkl.laws.marginals import MarginalMap
 from gluonts_dualkl.laws.noise import NoisePath
-from gluonts_dualkl.models.base import Draws, PathModel, ValueSpace, copy_distance
+from gluonts_dualkl.models.base import Draws, PathModel
+from gluonts_dualkl.walks.copies import CopyGuard, ValueSpace
 from gluonts_dualkl.walks.reverse_diffusion import reverse_diffusion
 
 __all__ = ["NoiseModel"]
@@ -61,8 +62,8 @@ class NoiseModel(PathModel):
             generator,
             max_steps=max_steps,
         )
-        distance = copy_distance(ValueSpace(maps, z)(z))
-        return cls(maps, z, gaussian, distance, noise)
+        limits = CopyGuard.fit(z, ValueSpace(maps, z)).limits
+        return cls(maps, z, gaussian, limits, noise)
 
     def log_ratio_of_scores(self, z: Tensor) -> dict[str, Tensor]:
         """Dual functions of normal scores ``z`` by interval of noise, ``(n,)``, nats.

@@ -42,13 +42,14 @@ from gluonts_dualkl.laws.partitions import (
     single_step,
     tree_path,
 )
-from gluonts_dualkl.models.base import Draws, PathModel, ValueSpace, copy_distance
+from gluonts_dualkl.models.base import Draws, PathModel
 from gluonts_dualkl.walks.annealing import (
     AnnealResult,
     anneal,
     resample_along_path,
     tempered,
 )
+from gluonts_dualkl.walks.copies import CopyGuard, ValueSpace
 from gluonts_dualkl.walks.gradient_walk import GradientWalk
 from gluonts_dualkl.walks.langevin import (
     MALA,
@@ -166,10 +167,8 @@ class CriticModel(PathModel):
         base = gaussian.sample(CALIBRATION_DRAWS, generator).to(z.dtype)
         slope = _calibrated(legs.network, held_out, base)
         legs = replace(legs, log_normalisers=_normalisers(legs.network, slope, base))
-        distance = copy_distance(ValueSpace(maps, z)(z))
-        model = cls(
-            maps, z, gaussian, distance, path, critic, legs, slope, sampler, 0.0
-        )
+        limits = CopyGuard.fit(z, ValueSpace(maps, z)).limits
+        model = cls(maps, z, gaussian, limits, path, critic, legs, slope, sampler, 0.0)
         walkers = model._population(WALKERS, generator)
         return replace(
             model, log_normaliser_integrated=walkers.log_normaliser_integrated
@@ -291,7 +290,7 @@ class CriticModel(PathModel):
         return kind(self.log_density, size, self.preconditioner, self._allowed)
 
     def _allowed(self, z: Tensor) -> Tensor:
-        return self.guard.nearest(z) >= self.copy_distance
+        return ~self.guard.near_copies(z)
 
     def _population(self, num: int, generator: torch.Generator) -> AnnealResult:
         """Draws of the Gaussian leg annealed to the whole tilt, and ``log Z``."""

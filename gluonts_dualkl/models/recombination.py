@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gluonts_dualkl.critics.linear import StatisticsFeatures, fit_leg
+from gluonts_dualkl.laws.donors import donor_shifts
 from gluonts_dualkl.laws.elliptical import RadialLaw
 from gluonts_dualkl.laws.gaussian import CausalGaussian
 from gluonts_dualkl.laws.marginals import MarginalMap
@@ -19,16 +20,10 @@ from gluonts_dualkl.laws.recombination import DonorPaths, Recombination
 from gluonts_dualkl.laws.references import GaussianReference, Reference
 from gluonts_dualkl.laws.seasonality import season_of
 from gluonts_dualkl.laws.stillness import StillSteps
-from gluonts_dualkl.models.base import (
-    CopyGuard,
-    Draws,
-    PathModel,
-    ValueSpace,
-    copy_distance,
-    copy_ratio,
-)
+from gluonts_dualkl.models.base import Draws, PathModel
 from gluonts_dualkl.models.boosting import PathLeg, boost, follow, unnormalised
 from gluonts_dualkl.walks.balance import balanced_walk
+from gluonts_dualkl.walks.copies import CopyGuard, ValueSpace
 from gluonts_dualkl.walks.samplers import TiltedWalkers, draw_candidates, metropolis
 
 __all__ = ["DualModel", "default_mean_block"]
@@ -64,9 +59,6 @@ class DualModel(PathModel):
         Whether recombined series stand still where their donors do. Both ways are
         tried, and the one kept whose draws the first critic can tell less surely from
         the training series, by cross-fitted log-loss.
-    copy_ratio
-        Nearest-neighbour distance ratio that a series must reach, see
-        :class:`~gluonts_dualkl.models.base.CopyGuard`.
     balance
         Walkers for every series drawn. Of the states that they visit those are drawn
         that share fewest donors, see :mod:`gluonts_dualkl.walks.balance`, in batches of
@@ -84,7 +76,6 @@ class DualModel(PathModel):
     mean_block: float
     season: int
     holds_still: bool = False
-    copy_ratio: float = 0.0
     balance: int = 1
     rows: Tensor | None = None
 
@@ -125,9 +116,8 @@ class DualModel(PathModel):
         radial = RadialLaw.fit(z, gaussian, generator)
         features = StatisticsFeatures.fit(maps, z)
         block = mean_block or default_mean_block(len(maps.location))
-        space = ValueSpace(maps, z)
-        limits = copy_distance(space(z)), copy_ratio(space(z), guard_share)
-        guard = CopyGuard(z, *limits, space)
+        space, shifts = ValueSpace(maps, z), _guarded_shifts(z, season)
+        guard = CopyGuard.fit(z, space, shifts, guard_share)
         # as many walkers as fit into memory where windows are very large
         most = max(100, MOST_PIXELS // z[0].numel())
         num_walkers = min(num_walkers, most)
@@ -157,14 +147,15 @@ class DualModel(PathModel):
                 follow(walkers, "data", above, num_steps),
             )
         holds_still = reference.still is not None
-        parts = (maps, z, gaussian, guard.distance, radial, features, legs)
-        return cls(*parts, block, season, holds_still, guard.ratio, balance)
+        parts = (maps, z, gaussian, guard.limits, radial, features, legs)
+        return cls(*parts, block, season, holds_still, balance)
 
     @cached_property
     def guard(self) -> CopyGuard:
         """The penalty on near copies that is part of the sampler's law."""
         space = ValueSpace(self.marginals, self.train)
-        return CopyGuard(self.train, self.copy_distance, self.copy_ratio, space)
+        shifts = _guarded_shifts(self.train, self.season)
+        return CopyGuard(self.train, self.copy_limits, space, shifts)
 
     @cached_property
     def reference(self) -> Recombination:
@@ -306,7 +297,6 @@ class DualModel(PathModel):
             "mean_block": self.mean_block,
             "season": self.season,
             "holds_still": self.holds_still,
-            "copy_ratio": self.copy_ratio,
             "balance": self.balance,
             "legs": legs,
         }
@@ -339,9 +329,14 @@ class DualModel(PathModel):
             mean_block=facts["mean_block"],
             season=facts["season"],
             holds_still=facts["holds_still"],
-            copy_ratio=facts["copy_ratio"],
             balance=facts["balance"],
         )
+
+
+def _guarded_shifts(train: Tensor, season: int) -> list[int]:
+    """Shifts of donors, up to a quarter of a window, so that a middle is left."""
+    most = train.shape[1] // 4
+    return [shift for shift in donor_shifts(train, season) if abs(shift) <= most]
 
 
 def _closest(
