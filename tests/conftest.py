@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from laws import ar1
 
 from gluonts_dualkl import DualKLEstimator
@@ -27,3 +28,12 @@ SMALL = {"num_walkers": 100, "max_rounds": 2, "num_folds": 2, "num_steps": 5}
 def generator():
     """A generator of two channels, trained once."""
     return DualKLEstimator(freq="D", length=12, **SMALL).train(entries())
+
+
+@pytest.fixture
+def two_threads():
+    """Two CPU threads for tensor operations, and afterwards those that were."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield 2
+    torch.set_num_threads(before)

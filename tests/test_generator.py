@@ -48,6 +48,12 @@ def test_thread_count_is_restored(generator):
     assert torch.get_num_threads() == threads
 
 
+def test_threads_draw_the_same_series(generator, two_threads):
+    side_by_side = generator.sample(2 * BLOCK + 1, seed=1)
+    torch.set_num_threads(1)
+    assert np.array_equal(generator.sample(2 * BLOCK + 1, seed=1), side_by_side)
+
+
 def test_entries_equal_the_sample(generator):
     drawn = list(generator.generate(4, seed=2))
     x = generator.sample(4, seed=2)
