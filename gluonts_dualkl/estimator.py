@@ -105,7 +105,12 @@ class DualKLEstimator(Estimator):
         A synthetic series must not be nearer to one training series than to the next
         by more than this share of the training series are among themselves, see
         :class:`~gluonts_dualkl.walks.copies.CopyGuard`: more is more novel, 0 leaves
-        the guard against copies alone.
+        the guard against copies alone. By default 0.3, and 0.45 where ``locality`` is
+        below 1.
+    locality
+        Share of the training windows, nearest to that of its first donor, that a
+        synthetic series may follow, at least 20: less where windows are of several
+        kinds that are not to be mixed. Found from the data by default; 1 for all.
     balance
         Walkers for every series that is drawn. Of the states that those of a batch
         visit the ones are drawn that share fewest pieces of training series, so that a
@@ -150,7 +155,8 @@ class DualKLEstimator(Estimator):
         marginals: str = "auto",
         mean_block: float | None = None,
         season: int | None = None,
-        guard_share: float = 0.3,
+        guard_share: float | None = None,
+        locality: float | None = None,
         balance: int = 2,
         max_rounds: int = 16,
         step_size: float = 0.7,
@@ -177,6 +183,7 @@ class DualKLEstimator(Estimator):
         _check_range("num_walkers", num_walkers, 50, None)
         _check_range("num_steps", num_steps, 1, None)
         _check_range("guard_share", guard_share, 0, 0.9)
+        _check_range("locality", locality, 0.001, 1)
         _check_range("balance", balance, 1, 100)
         _check_range("num_folds", num_folds, 2, 20)
         _check_range("seed", seed, 0, None)
@@ -187,7 +194,7 @@ class DualKLEstimator(Estimator):
         self.marginals = marginals
         _check_path(path, self.path_settings)
         self.mean_block, self.season, self.max_rounds = mean_block, season, max_rounds
-        self.guard_share, self.balance = guard_share, balance
+        self.guard_share, self.locality, self.balance = guard_share, locality, balance
         self.step_size, self.num_walkers = step_size, num_walkers
         self.num_steps, self.num_folds = num_steps, num_folds
         self.channel_names, self.seed, self.device = channel_names, seed, device
@@ -273,6 +280,7 @@ class DualKLEstimator(Estimator):
                 "mean_block": self.mean_block,
                 "season": self.season,
                 "guard_share": self.guard_share,
+                "locality": self.locality,
                 "balance": self.balance,
                 "max_rounds": self.max_rounds,
                 "step_size": self.step_size,

@@ -275,6 +275,7 @@ class DualKLGenerator:
             "path": self.model.kind,
             "mean_block_steps": self.model.facts().get("mean_block"),
             "season_steps": self.model.facts().get("season"),
+            "locality": self.model.facts().get("locality"),
             "certificate": [
                 {"leg": name, "held_out_log_loss": loss, "nats": nats}
                 for name, loss, nats in self.certificate

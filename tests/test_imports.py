@@ -20,6 +20,7 @@ LEVELS = [
         "laws.donors",
         "laws.invariants",
         "laws.knots",
+        "laws.localities",
         "laws.seasonality",
         "data.scaling",
         "walks.resampling",

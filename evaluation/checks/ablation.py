@@ -38,6 +38,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "donors: at their own time": {"season": 10**9},
     "donors: draws independent": {"balance": 1},
+    "donors: of all series": {"locality": 1.0},
+    "donors: of a quarter of the series": {"locality": 0.25},
     "donors: stays of 3 steps": {"mean_block": 3.0},
     "donors: stays of 12 steps": {"mean_block": 12.0},
     "guard: distance alone": {"guard_share": 0.0},

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gluonts_dualkl.laws.donors import Donors
 from gluonts_dualkl.laws.gaussian import CausalGaussian
+from gluonts_dualkl.laws.localities import Profile
 from gluonts_dualkl.laws.references import BLOCK_NUMBERS, State, draw_in_blocks
 from gluonts_dualkl.laws.stillness import StillSteps
 
@@ -75,6 +76,10 @@ class Recombination:
         :func:`~gluonts_dualkl.laws.seasonality.season_of`: series shifted by multiples
         of it are donors as well, and one that comes to its end is left. By default no
         series is shifted.
+    locality
+        Share of the training series, nearest to that of its first donor, that a series
+        may follow, see :class:`~gluonts_dualkl.laws.localities.Profile`; all by
+        default.
     """
 
     def __init__(
@@ -85,9 +90,13 @@ class Recombination:
         neighbours: int = 5,
         still: StillSteps | None = None,
         season: int | None = None,
+        locality: float = 1.0,
     ) -> None:
         length, channels = train.shape[1:]
         self.train, self.law = train, law
+        self.locality, self._strangers = locality, None
+        if locality < 1:
+            self._strangers = Profile.fit(train).strangers(train, locality)
         self.donors = Donors.of(train, season or length, law.order)
         self.stationary = season == 1
         self.still = None if still is None else still.of(self.donors)
@@ -185,14 +194,20 @@ class Recombination:
         metric = self._metric[t]
         return torch.cat([self._predict(z, t) @ metric, last @ metric], 1)
 
-    def _log_weights(self, z: Tensor, current: Tensor, t: int) -> Tensor:
+    def _log_weights(
+        self, z: Tensor, current: Tensor, t: int, home: Tensor | None = None
+    ) -> Tensor:
         """Log-probabilities of the next donor on a change, ``(m, M)``.
 
-        Never the present donor's series at any shift, nor one that has no step ``t``.
+        Never the present donor's series at any shift, nor one that has no step ``t``,
+        nor a stranger to the first donor, ``home`` ``(m,)``, if there are others.
         """
         series = self.donors.series
         distance = torch.cdist(self._key(z, t), self._keys[t - 1])
         barred = (series == series[current, None]) | ~self.donors.valid[t]
+        if self._strangers is not None and home is not None:
+            strange = self._strangers[series[home]][:, series]
+            barred |= strange & ~(barred | strange).all(1, keepdim=True)
         distance = distance.square().masked_fill(barred, torch.inf)
         nearest = distance.topk(self._rank, 1, largest=False, sorted=True).values
         bandwidth = nearest[:, -1:]
@@ -238,7 +253,8 @@ class Recombination:
                 for part in rows.split(max(1, BLOCK_NUMBERS // num_donors)):
                     if not len(part):
                         continue
-                    weights = self._log_weights(z[part], before[part], t)
+                    home = donors[part, 0]
+                    weights = self._log_weights(z[part], before[part], t, home)
                     own = drawn[part]
                     picked = new[part]
                     picked[own] = _inverse_transform(weights[own], uniform[part[own]])

@@ -139,8 +139,10 @@ class RecombinedRest(Recombination):
         first = self.overlap + (uniform**1.5 * (length - self.overlap)).long()
         return first.clamp(max=length - 1)
 
-    def _log_weights(self, z: Tensor, current: Tensor, t: int) -> Tensor:
-        weights = super()._log_weights(z, current, t)
+    def _log_weights(
+        self, z: Tensor, current: Tensor, t: int, home: Tensor | None = None
+    ) -> Tensor:
+        weights = super()._log_weights(z, current, t, home)
         if self._unlike is None:
             return weights
         return torch.log_softmax(weights - FAR * self._unlike[current], 1)

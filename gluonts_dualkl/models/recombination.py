@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from gluonts_dualkl.critics.linear import StatisticsFeatures, fit_leg
 from gluonts_dualkl.laws.donors import donor_shifts
 from gluonts_dualkl.laws.elliptical import RadialLaw
 from gluonts_dualkl.laws.gaussian import CausalGaussian
+from gluonts_dualkl.laws.localities import Profile, distinct_shares
 from gluonts_dualkl.laws.marginals import MarginalMap
 from gluonts_dualkl.laws.recombination import DonorPaths, Recombination
 from gluonts_dualkl.laws.references import GaussianReference, Reference
@@ -26,16 +27,25 @@ from gluonts_dualkl.walks.balance import balanced_walk
 from gluonts_dualkl.walks.copies import CopyGuard, ValueSpace
 from gluonts_dualkl.walks.samplers import TiltedWalkers, draw_candidates, metropolis
 
-__all__ = ["DualModel", "default_mean_block"]
+__all__ = ["DualModel", "default_guard_share", "default_mean_block"]
 
 NUM_REFERENCE_DRAWS = 1000
 MOST_PIXELS = 6_000_000
 CANDIDATES = 8
+LOCAL_GAIN = 0.02
 
 
 def default_mean_block(length: int) -> float:
     """Mean stay with a donor: an eighth of the window, at least 6 steps."""
     return max(6.0, length / 8)
+
+
+def default_guard_share(locality: float) -> float:
+    """Share of the copy guard's ratio: 0.3, and 0.45 where series keep to a locality.
+
+    What is made of the series of one neighbourhood comes nearer to each of them.
+    """
+    return 0.3 if locality == 1 else 0.45
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,9 @@ class DualModel(PathModel):
         Whether recombined series stand still where their donors do. Both ways are
         tried, and the one kept whose draws the first critic can tell less surely from
         the training series, by cross-fitted log-loss.
+    locality
+        Share of the training series, nearest to that of its first donor, that a series
+        may follow, see :mod:`gluonts_dualkl.laws.localities`.
     balance
         Walkers for every series drawn. Of the states that they visit those are drawn
         that share fewest donors, see :mod:`gluonts_dualkl.walks.balance`, in batches of
@@ -76,6 +89,7 @@ class DualModel(PathModel):
     mean_block: float
     season: int
     holds_still: bool = False
+    locality: float = 1.0
     balance: int = 1
     rows: Tensor | None = None
 
@@ -92,13 +106,16 @@ class DualModel(PathModel):
         num_steps: int = 10,
         marginals: str = "auto",
         draw_only: bool = False,
-        guard_share: float = 0.3,
+        guard_share: float | None = None,
+        locality: float | None = None,
         balance: int = 2,
     ) -> DualModel:
         """Fit to ``values`` ``(N, T, C)``, finite, no channel constant.
 
         ``guard_share`` of the training series have a smaller nearest-neighbour distance
-        ratio among themselves than draws may have; ``balance`` is for draws alone.
+        ratio among themselves than draws may have, by default
+        :func:`default_guard_share`; ``balance`` is for draws alone.
+        ``locality`` is that whose draws a critic tells least surely, unless given.
         ``season`` is found by :func:`~gluonts_dualkl.laws.seasonality.season_of` unless
         given; ``T`` or more keeps every donor at its own time.
         With ``draw_only`` the last leg alone is learned, that to the data, which is all
@@ -116,16 +133,22 @@ class DualModel(PathModel):
         radial = RadialLaw.fit(z, gaussian, generator)
         features = StatisticsFeatures.fit(maps, z)
         block = mean_block or default_mean_block(len(maps.location))
-        space, shifts = ValueSpace(maps, z), _guarded_shifts(z, season)
-        guard = CopyGuard.fit(z, space, shifts, guard_share)
         # as many walkers as fit into memory where windows are very large
         most = max(100, MOST_PIXELS // z[0].numel())
         num_walkers = min(num_walkers, most)
-        reference = Recombination(z, gaussian, block, season=season)
-        if (still := StillSteps.fit(maps, z)) is not None:
-            holding = Recombination(z, gaussian, block, still=still, season=season)
-            both = [reference, holding]
-            reference = _closest(both, features, z, num_walkers, generator)
+        reference = _closest(
+            partial(Recombination, z, gaussian, block, season=season),
+            z,
+            StillSteps.fit(maps, z),
+            locality,
+            features,
+            num_walkers,
+            generator,
+        )
+        if guard_share is None:
+            guard_share = default_guard_share(reference.locality)
+        shifts = _guarded_shifts(z, season)
+        guard = CopyGuard.fit(z, ValueSpace(maps, z), shifts, guard_share)
 
         def walk(law: Reference, guard: CopyGuard | None = None) -> TiltedWalkers:
             return TiltedWalkers(law, features, num_walkers, generator, guard)
@@ -148,7 +171,7 @@ class DualModel(PathModel):
             )
         holds_still = reference.still is not None
         parts = (maps, z, gaussian, guard.limits, radial, features, legs)
-        return cls(*parts, block, season, holds_still, balance)
+        return cls(*parts, block, season, holds_still, reference.locality, balance)
 
     @cached_property
     def guard(self) -> CopyGuard:
@@ -172,6 +195,7 @@ class DualModel(PathModel):
             self.mean_block,
             still=still,
             season=self.season,
+            locality=self.locality,
         )
 
     def log_ratio_of_scores(self, z: Tensor) -> dict[str, Tensor]:
@@ -297,6 +321,7 @@ class DualModel(PathModel):
             "mean_block": self.mean_block,
             "season": self.season,
             "holds_still": self.holds_still,
+            "locality": self.locality,
             "balance": self.balance,
             "legs": legs,
         }
@@ -329,6 +354,7 @@ class DualModel(PathModel):
             mean_block=facts["mean_block"],
             season=facts["season"],
             holds_still=facts["holds_still"],
+            locality=facts["locality"],
             balance=facts["balance"],
         )
 
@@ -340,14 +366,63 @@ def _guarded_shifts(train: Tensor, season: int) -> list[int]:
 
 
 def _closest(
-    references: Sequence[Recombination],
-    features: StatisticsFeatures,
+    recombine: Callable[..., Recombination],
     z: Tensor,
+    still: StillSteps | None,
+    locality: float | None,
+    features: StatisticsFeatures,
     num_draws: int,
     generator: torch.Generator,
 ) -> Recombination:
-    """The reference whose draws a critic tells from series ``z`` with most loss."""
-    phi = features(z)
-    draws = [features(r.start(num_draws, generator).z) for r in references]
-    losses = [fit_leg(phi, other, generator).held_out_loss for other in draws]
-    return references[losses.index(max(losses))]
+    """The recombination whose draws critics tell from series ``z`` with most loss.
+
+    Without still steps and with them, where there are any, by the critic of the legs.
+    Then, unless it is given, the locality, see :func:`_widest`.
+    """
+    recombine = partial(recombine, locality=locality or 1.0)
+    if still is not None:
+        both = [recombine(), recombine(still=still)]
+        losses = _losses(both, features, z, num_draws, generator)
+        if losses[1] > losses[0]:
+            recombine = partial(recombine, still=still)
+    if locality is None:
+        source = torch.Generator(z.device).manual_seed(generator.initial_seed())
+        recombine = partial(
+            recombine, locality=_widest(recombine, z, num_draws, source)
+        )
+    return recombine()
+
+
+def _widest(
+    recombine: Callable[..., Recombination],
+    z: Tensor,
+    num_draws: int,
+    generator: torch.Generator,
+) -> float:
+    """Widest locality that keeps kinds of series ``z`` apart, 1 where there are none.
+
+    A critic that sees what a series looks like as a whole
+    (:meth:`~gluonts_dualkl.laws.localities.Profile.table`) tells the draws of each
+    locality from the training series. Narrow ones are less novel, so it is 1 unless
+    another gains ``LOCAL_GAIN`` nats of cross-fitted log-loss, and else the widest that
+    has half of the largest gain.
+    """
+    shares = distinct_shares(len(z))
+    references = [recombine(locality=share) for share in shares]
+    losses = _losses(references, Profile.fit(z).table, z, num_draws, generator)
+    gains = {share: loss - losses[0] for share, loss in zip(shares, losses)}
+    needed = max(LOCAL_GAIN, max(gains.values()) / 2)
+    return max((s for s, gain in gains.items() if gain >= needed), default=1.0)
+
+
+def _losses(
+    references: Sequence[Recombination],
+    table: Callable[[Tensor], Tensor],
+    z: Tensor,
+    num_draws: int,
+    generator: torch.Generator,
+) -> list[float]:
+    """Cross-fitted log-losses of critics between series ``z`` and draws, nats."""
+    known = table(z)
+    draws = [table(r.start(num_draws, generator).z) for r in references]
+    return [fit_leg(known, drawn, generator).held_out_loss for drawn in draws]
