@@ -387,9 +387,7 @@ def _closest(
             recombine = partial(recombine, still=still)
     if locality is None:
         source = torch.Generator(z.device).manual_seed(generator.initial_seed())
-        recombine = partial(
-            recombine, locality=_widest(recombine, z, num_draws, source)
-        )
+        return _widest(recombine, z, num_draws, source)
     return recombine()
 
 
@@ -398,8 +396,8 @@ def _widest(
     z: Tensor,
     num_draws: int,
     generator: torch.Generator,
-) -> float:
-    """Widest locality that keeps kinds of series ``z`` apart, 1 where there are none.
+) -> Recombination:
+    """That of the widest locality that keeps kinds of series ``z`` apart.
 
     A critic that sees what a series looks like as a whole
     (:meth:`~gluonts_dualkl.laws.localities.Profile.table`) tells the draws of each
@@ -407,12 +405,12 @@ def _widest(
     another gains ``LOCAL_GAIN`` nats of cross-fitted log-loss, and else the widest that
     has half of the largest gain.
     """
-    shares = distinct_shares(len(z))
-    references = [recombine(locality=share) for share in shares]
+    references = [recombine(locality=share) for share in distinct_shares(len(z))]
     losses = _losses(references, Profile.fit(z).table, z, num_draws, generator)
-    gains = {share: loss - losses[0] for share, loss in zip(shares, losses)}
-    needed = max(LOCAL_GAIN, max(gains.values()) / 2)
-    return max((s for s, gain in gains.items() if gain >= needed), default=1.0)
+    gains = [loss - losses[0] for loss in losses]
+    needed = max(LOCAL_GAIN, max(gains) / 2)
+    enough = (r for r, gain in zip(references, gains) if gain >= needed)
+    return next(enough, references[0])
 
 
 def _losses(
